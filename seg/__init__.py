@@ -1,0 +1,3 @@
+"""Experiment runner for medical image segmentation: `python -m seg.run dataset=... model=...`."""
+
+__version__ = "0.1.0"

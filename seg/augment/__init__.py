@@ -1,0 +1,1 @@
+"""Random variants of training samples, drawn inside the tf.data pipeline."""

@@ -1,0 +1,283 @@
+"""Types of the fixed knobs, and the checks that refuse a wrong config before anything is read."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, make_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException, InstantiationException
+from hydra.utils import get_method, instantiate
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from seg.contracts import STAGES, Scores, SegError
+
+Stage = Enum("Stage", {name: name for name in STAGES})
+Leakage = Enum("Leakage", ["warn", "error"])
+Mode = Enum("Mode", ["min", "max"])
+Precision = Enum("Precision", ["float32", "mixed_bfloat16", "mixed_float16"])
+
+
+@dataclass
+class Paths:
+    """Roots of what is read and what is written."""
+
+    data: str = MISSING
+    outputs: str = MISSING
+
+
+@dataclass
+class Dataset:
+    """Knobs of every dataset; `reader` is the replaceable part."""
+
+    name: str = MISSING
+    root: str = MISSING
+    image_size: Any = MISSING
+    channels: int = MISSING
+    mask_threshold: float = MISSING
+    leakage: Leakage = MISSING
+    fractions: list[float] = MISSING
+    reader: dict[str, Any] = MISSING
+
+
+@dataclass
+class Trainer:
+    """Knobs of the training loop."""
+
+    epochs: int = MISSING
+    batch_size: int = MISSING
+    steps_per_epoch: int | None = MISSING
+    monitor: str = MISSING
+    mode: Mode = MISSING
+    early_stop_patience: int | None = MISSING
+    lr_factor: float | None = MISSING
+    lr_patience: int = MISSING
+    precision: Precision = MISSING
+    devices: str = MISSING
+    deterministic: bool = MISSING
+    jit_compile: bool = MISSING
+    epoch_images: int = MISSING
+
+
+@dataclass
+class Tracking:
+    """Knobs of the tracking server."""
+
+    uri: str | None = MISSING
+    experiment: str = MISSING
+    log_model: bool = MISSING
+
+
+@dataclass
+class Config:
+    """An experiment: fixed knobs typed, replaceable parts free (their signature is their type)."""
+
+    dataset: Dataset = field(default_factory=Dataset)
+    model: Any = MISSING
+    loss: Any = MISSING
+    metrics: Any = MISSING
+    augment: Any = MISSING
+    optimizer: Any = MISSING
+    trainer: Trainer = field(default_factory=Trainer)
+    tracking: Tracking = field(default_factory=Tracking)
+    seed: int = MISSING
+    stages: list[Stage] = MISSING
+    checkpoint: str | None = MISSING
+    objective: str = MISSING
+    paths: Paths = field(default_factory=Paths)
+
+
+ConfigStore.instance().store(name="schema", node=Config)
+
+
+def conf_dir() -> str:
+    """Return the absolute folder of the YAML files, in a checkout or in an installed wheel."""
+    inside = Path(__file__).parent / "conf"
+    return str(inside if inside.is_dir() else Path(__file__).parents[1] / "conf")
+
+
+def validate(cfg: DictConfig) -> DictConfig:
+    """Return the config resolved and typed.
+
+    Raises:
+        SegError: a key is unknown or mistyped, or values contradict each other.
+    """
+    try:
+        # `+trainer.epohcs=5` passes Hydra: only a merge onto a fresh schema refuses it.
+        cfg = OmegaConf.merge(OmegaConf.structured(Config), cfg)
+        OmegaConf.resolve(cfg)
+    except OmegaConfBaseException as error:
+        raise SegError(explain(error)) from error
+    for wrong, sentence in _contradictions(cfg):
+        if wrong:
+            raise SegError(sentence)
+    image_size(cfg)
+    return cfg
+
+
+def _contradictions(cfg: DictConfig) -> list[tuple[bool, str]]:
+    dataset, trainer = cfg.dataset, cfg.trainer
+    stages = [stage.name for stage in cfg.stages]
+    curves = ["loss", *(metric.name for metric in cfg.metrics.values() if metric)]
+    monitored = [f"{side}/{curve}" for side in ("val", "train") for curve in curves]
+    objectives = [f"val/{name}" for name in (*Scores.names(), "loss")]
+    fractions = list(dataset.fractions)
+    return [
+        (
+            dataset.channels not in (1, 3),
+            f"dataset.channels must be 1 (grey) or 3 (colour). Received: {dataset.channels}",
+        ),
+        (
+            len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6,
+            f"dataset.fractions must be three shares (train, valid, test) that sum to 1. "
+            f"Received: {fractions}",
+        ),
+        (
+            not stages or len(set(stages)) < len(stages),
+            f"stages must name each of {', '.join(STAGES)} at most once, and one at least. "
+            f"Received: {stages}",
+        ),
+        (
+            "train" not in stages and cfg.checkpoint is None,
+            f"checkpoint must name a trained model when stages ({', '.join(stages)}) leave out "
+            "train: a .keras file, a run folder or an MLflow run id. Received: null",
+        ),
+        (
+            cfg.objective not in objectives,
+            f"objective must be one of {', '.join(objectives)} (a model is never chosen by its "
+            f"test score). Received: {cfg.objective}",
+        ),
+        (cfg.seed < 0, f"seed must be 0 or more. Received: {cfg.seed}"),
+        (
+            not re.fullmatch(r"auto|(cpu|gpu)(:[1-9]\d*)?", trainer.devices),
+            f"trainer.devices must be auto, cpu, cpu:N, gpu or gpu:N. Received: {trainer.devices}",
+        ),
+        (
+            trainer.monitor not in monitored,
+            f"trainer.monitor must be one of {', '.join(monitored)}. Received: {trainer.monitor}",
+        ),
+        *(
+            (
+                value is not None and value < least,
+                f"trainer.{key} must be {least} or more. Received: {value}",
+            )
+            for key, least, value in (
+                ("epochs", 1, trainer.epochs),
+                ("batch_size", 1, trainer.batch_size),
+                ("steps_per_epoch", 1, trainer.steps_per_epoch),
+                ("early_stop_patience", 1, trainer.early_stop_patience),
+                ("lr_patience", 1, trainer.lr_patience),
+                ("epoch_images", 0, trainer.epoch_images),
+            )
+        ),
+        (
+            trainer.lr_factor is not None and not 0 < trainer.lr_factor < 1,
+            f"trainer.lr_factor must lie between 0 and 1, or be null. "
+            f"Received: {trainer.lr_factor}",
+        ),
+    ]
+
+
+def image_size(cfg: DictConfig) -> tuple[int, int]:
+    """Return `dataset.image_size` as (height, width).
+
+    Raises:
+        SegError: it is neither a positive number nor two of them.
+    """
+    value = cfg.dataset.image_size
+    sides = [value, value] if isinstance(value, int) else value
+    if not OmegaConf.is_list(sides) and not isinstance(sides, list):
+        sides = []
+    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise SegError(
+            f"dataset.image_size must be a number of pixels, or [height, width]. Received: {value}"
+        )
+    return sides[0], sides[1]
+
+
+def build(key: str, node: DictConfig, **given: Any) -> Any:  # noqa: ANN401
+    """Instantiate the replaceable part at `key`; `given` are the arguments that code supplies.
+
+    A mapping of named parts becomes a dict without those set to null.
+
+    Raises:
+        SegError: an argument is unknown or mistyped, or the part refuses it.
+    """
+    try:
+        _check_arguments(key, node)
+        made = instantiate(node, **given, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, SegError):
+            raise cause from error
+        raise SegError(f"{key}: {_first_line(cause)}") from error
+    is_mapping = isinstance(made, dict)
+    return {name: part for name, part in made.items() if part is not None} if is_mapping else made
+
+
+def _check_arguments(key: str, node: Any) -> None:  # noqa: ANN401
+    """Compare values with the annotations of each `_target_`: the signature is the schema."""
+    if not isinstance(node, Mapping | DictConfig):
+        return
+    for name, child in node.items():
+        _check_arguments(f"{key}.{name}", child)
+    if "_target_" not in node:
+        return
+    target = get_method(node["_target_"]) if "." in node["_target_"] else None
+    hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    simple = {
+        name: hint
+        for name, hint in hints.items()
+        if name in node and hint in (bool, int, float, str)
+    }
+    schema = OmegaConf.structured(make_dataclass("Arguments", simple.items()))
+    for name in simple:
+        try:
+            schema[name] = node[name]
+        except OmegaConfBaseException as error:
+            raise SegError(f"{key}.{name}: {_first_line(error)}") from error
+
+
+def explain(error: BaseException) -> str:
+    """Turn an error of Hydra or OmegaConf into one sentence that says what to type."""
+    lines = [line.strip() for e in _chain(error) for line in str(e).splitlines() if line.strip()]
+    text = " ".join(lines)
+    unknown = re.search(r"Key '([^']+)' (?:is )?not in '?(\w+)'?", text)
+    choice = re.search(r"Could not find '([\w/]+)/([^'/]+)'", text)
+    if choice:
+        group, name = choice.groups()
+        options = sorted(path.stem for path in Path(conf_dir(), group).glob("*.yaml"))
+        return f"{group}={name}: no such choice; take one of {', '.join(options)}"
+    if unknown:
+        return _unknown_key(unknown[1], unknown[2], text)
+    full_key = re.search(r"full_key: (\S+)", text)
+    return f"{full_key[1]}: {lines[0]}" if full_key else lines[0]
+
+
+def _unknown_key(name: str, owner: str, text: str) -> str:
+    full_key = re.search(r"full_key: (\S+)", text)
+    key = full_key[1] if full_key else name
+    schema = {c.__name__: c for c in (Config, Dataset, Trainer, Tracking, Paths)}.get(owner)
+    known = list(schema.__dataclass_fields__) if schema else []
+    close = difflib.get_close_matches(name, known, n=1)
+    prefix = key[: -len(name)] if key.endswith(name) else ""
+    hint = f"did you mean {prefix}{close[0]}?" if close else "see --help for the keys there are"
+    return f"{key}: no such key; {hint}"
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    return [] if error is None else [error, *_chain(error.__cause__)]
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), repr(error))
+
+
+CONFIG_ERRORS = (HydraException, OmegaConfBaseException)

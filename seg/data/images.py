@@ -1,0 +1,106 @@
+"""Reading and resizing of slices: the one place that knows about pixel formats.
+
+Axes: H height, W width, C channels.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from seg.contracts import SegError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+FULL_SCALE = 65535
+
+
+def read_image(path: Path, channels: int) -> np.ndarray:
+    """Read an 8- or 16-bit picture as uint16 HWC over 0..65535.
+
+    Args:
+        path: grey or colour file; alpha is dropped.
+        channels: 1 to get grey, 3 to get RGB.
+
+    Raises:
+        SegError: the file cannot be decoded or has other pixels than uint8 and uint16.
+    """
+    pixels = _decode(path)
+    grey = pixels.ndim == 2
+    if channels == 1:
+        image_HWC = (pixels if grey else cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY))[..., None]
+    else:
+        image_HWC = cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB if grey else cv2.COLOR_BGR2RGB)
+    if image_HWC.dtype == np.uint8:
+        return image_HWC.astype(np.uint16) * 257
+    return image_HWC
+
+
+def read_mask(path: Path, threshold: float) -> np.ndarray:
+    """Read a mask as bool HW: True where any colour channel exceeds `threshold` (of 0..255).
+
+    Raises:
+        SegError: as `read_image`.
+    """
+    return brightest(path) > threshold
+
+
+def brightest(path: Path) -> np.ndarray:
+    """Read a file as float32 HW over 0..255: the largest colour channel of each pixel."""
+    pixels = _decode(path)
+    per_unit = 257 if pixels.dtype == np.uint16 else 1
+    return (pixels if pixels.ndim == 2 else pixels.max(axis=-1)).astype(np.float32) / per_unit
+
+
+def fit_image(image_HWC: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Scale to `size` (height, width) keeping the aspect ratio; the rest is zero, evenly around.
+
+    Shrinks by area averaging, grows bilinearly; dtype and channel count stay.
+    """
+    height, width = _inner_size(image_HWC.shape[:2], size)
+    shrinks = height < image_HWC.shape[0]
+    scaled = cv2.resize(
+        image_HWC, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    ).reshape(height, width, -1)
+    return np.pad(scaled, [*_padding((height, width), size), (0, 0)])
+
+
+def fit_mask(mask_HW: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Scale a bool mask as `fit_image` scales its image, by nearest neighbour (pixel centres)."""
+    height, width = _inner_size(mask_HW.shape, size)
+    scaled = cv2.resize(
+        mask_HW.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT
+    )
+    return np.pad(scaled, _padding((height, width), size)).astype(bool)
+
+
+def unfit(map_HW: np.ndarray, original: tuple[int, int]) -> np.ndarray:
+    """Bring a float32 map of the model's size back to the `original` one, bilinearly."""
+    inner = _inner_size(original, map_HW.shape)
+    (top, _), (left, _) = _padding(inner, map_HW.shape)
+    cropped = map_HW[top : top + inner[0], left : left + inner[1]]
+    return cv2.resize(cropped, original[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def _inner_size(original: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    scale = min(size[0] / original[0], size[1] / original[1])
+    return max(1, round(original[0] * scale)), max(1, round(original[1] * scale))
+
+
+def _padding(inner: tuple[int, int], size: tuple[int, int]) -> list[tuple[int, int]]:
+    before = [(full - part) // 2 for full, part in zip(size, inner, strict=True)]
+    return [(b, full - part - b) for b, full, part in zip(before, size, inner, strict=True)]
+
+
+def _decode(path: Path) -> np.ndarray:
+    encoded = np.fromfile(path, dtype=np.uint8)
+    pixels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if encoded.size else None
+    if pixels is None:
+        raise SegError(f"{path}: not a readable image; replace the file or take the pair away")
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise SegError(
+            f"{path}: pixels must be 8- or 16-bit unsigned integers, received {pixels.dtype}; "
+            "window the intensities and store them as PNG"
+        )
+    return pixels[..., :3] if pixels.ndim == 3 and pixels.shape[-1] == 4 else pixels

@@ -1,0 +1,101 @@
+"""From cases to batches: decode once, keep in memory, draw, augment, batch, prefetch.
+
+Axes: B batch, N slices, H height, W width, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from seg.contracts import Case, Slice
+from seg.data.images import FULL_SCALE, fit_image, fit_mask, read_image, read_mask
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Decoded slices at the model's size.
+
+    Attributes:
+        ids: N names.
+        images_NHWC: uint16 over 0..65535.
+        masks_NHW1: uint8 of 0 and 1.
+    """
+
+    ids: tuple[str, ...]
+    images_NHWC: np.ndarray
+    masks_NHW1: np.ndarray
+
+    def take(self, places: Sequence[int]) -> Slices:
+        """Return the slices at some places."""
+        ids = tuple(self.ids[i] for i in places)
+        places = np.asarray(places, int)
+        return Slices(ids, self.images_NHWC[places], self.masks_NHW1[places])
+
+    def as_float(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return float32 images over 0..1 and masks of 0 and 1."""
+        images = self.images_NHWC.astype(np.float32) / np.float32(FULL_SCALE)
+        return images, self.masks_NHW1.astype(np.float32)
+
+
+def load(
+    cases: Sequence[Case], size: tuple[int, int], channels: int, mask_threshold: float
+) -> Slices:
+    """Decode all slices of some cases, in order, in parallel."""
+
+    def pair(slice_: Slice) -> tuple[np.ndarray, np.ndarray]:
+        image_HWC = fit_image(read_image(slice_.image, channels), size)
+        mask_HW = fit_mask(read_mask(slice_.mask, mask_threshold), size)
+        return image_HWC, mask_HW[..., None].astype(np.uint8)
+
+    members = [slice_ for case in cases for slice_ in case.slices]
+    with ThreadPoolExecutor() as pool:
+        images, masks = zip(*pool.map(pair, members), strict=True)
+    return Slices(tuple(slice_.id for slice_ in members), np.stack(images), np.stack(masks))
+
+
+def endless(
+    slices: Slices, batch_size: int, seed: int, augment: Callable | None = None
+) -> tf.data.Dataset:
+    """Return an endless stream of full training batches.
+
+    Sample k of the stream is a pure function of (seed, k): every pass over the N slices takes them
+    in an order of its own, and every sample its own augmentation, whatever the parallelism.
+
+    Returns:
+        batches (image float32 BHWC over 0..1, mask float32 BHW1 of 0 and 1).
+    """
+    images, masks = tf.constant(slices.images_NHWC), tf.constant(slices.masks_NHW1)
+    n = len(slices.ids)
+
+    def sample(k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        index = tf.random.experimental.index_shuffle(
+            k % n, seed=tf.stack([tf.constant(seed, tf.int64), k // n]), max_index=n - 1
+        )
+        image, mask = _as_float(tf.gather(images, index), tf.gather(masks, index))
+        return augment(image, mask, tf.stack([seed, k])) if augment else (image, mask)
+
+    return (
+        tf.data.Dataset.counter()
+        .map(sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .batch(batch_size, drop_remainder=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def once(slices: Slices, batch_size: int) -> tf.data.Dataset:
+    """Return batches of all slices in their order, the last one as large as what is left."""
+    return (
+        tf.data.Dataset.from_tensor_slices((slices.images_NHWC, slices.masks_NHW1))
+        .batch(batch_size)
+        .map(_as_float, num_parallel_calls=tf.data.AUTOTUNE)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def _as_float(image: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    return tf.cast(image, tf.float32) / FULL_SCALE, tf.cast(mask, tf.float32)

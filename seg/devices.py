@@ -1,0 +1,68 @@
+"""Where a model lives and in which precision it computes."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import keras
+import tensorflow as tf
+
+from seg.contracts import SegError
+
+log = logging.getLogger(__name__)
+
+
+def strategy(devices: str, batch_size: int) -> tf.distribute.Strategy:
+    """Choose where variables live and steps run.
+
+    Args:
+        devices: "auto" (every GPU, else the CPU), "cpu", "gpu", "cpu:N" (N virtual devices of
+            one CPU) or "gpu:N" (the first N).
+        batch_size: of all replicas together.
+
+    Raises:
+        SegError: there are fewer GPUs, the choice comes too late in this process, the batch cannot
+            be shared out, or TF_CONFIG asks for several machines.
+    """
+    if os.environ.get("TF_CONFIG"):
+        raise SegError("TF_CONFIG: training on several machines is not supported; unset it")
+    kind, _, number = devices.partition(":")
+    gpus = [] if kind == "cpu" else tf.config.list_physical_devices("GPU")
+    if kind == "gpu" and len(gpus) < int(number or 1):
+        raise SegError(
+            f"trainer.devices={devices}: {len(gpus)} GPUs found; take trainer.devices=auto"
+        )
+    if kind == "gpu" and number:
+        gpus = gpus[: int(number)]
+    n_cpus = int(number or 1) if kind == "cpu" else 1
+    try:
+        tf.config.set_visible_devices(gpus, "GPU")
+        tf.config.set_logical_device_configuration(
+            tf.config.list_physical_devices("CPU")[0],
+            [tf.config.LogicalDeviceConfiguration()] * n_cpus,
+        )
+        for gpu in gpus:
+            tf.config.experimental.set_memory_growth(gpu, True)
+    except RuntimeError as error:
+        raise SegError(
+            f"trainer.devices={devices}: this process already uses other devices; "
+            "run the jobs as processes of their own"
+        ) from error
+    names = [f"GPU:{i}" for i in range(len(gpus))] or [f"CPU:{i}" for i in range(n_cpus)]
+    if batch_size % len(names):
+        raise SegError(
+            f"trainer.batch_size is shared out over {len(names)} devices and must be a multiple "
+            f"of that. Received: {batch_size}"
+        )
+    log.info("devices: %s", ", ".join(names))
+    if len(names) == 1:
+        return tf.distribute.get_strategy()
+    return tf.distribute.MirroredStrategy(names)
+
+
+def set_numerics(precision: str, deterministic: bool) -> None:
+    """Set the dtype policy of the layers to come, and whether sums keep their order."""
+    keras.mixed_precision.set_dtype_policy(precision)
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()

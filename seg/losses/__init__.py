@@ -1,0 +1,1 @@
+"""Losses on logits, computed in float32, one value per sample."""

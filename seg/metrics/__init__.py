@@ -1,0 +1,1 @@
+"""Scores per case (NumPy), and the curves of training (Keras)."""

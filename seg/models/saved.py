@@ -1,0 +1,40 @@
+"""Models from disk, and whether a model fits the data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+
+from seg.contracts import SegError
+
+
+def load(path: Path) -> keras.Model:
+    """Load a saved model for prediction.
+
+    Raises:
+        SegError: the file is not a model.
+    """
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (ValueError, OSError, TypeError) as error:
+        raise SegError(
+            f"checkpoint: {path} is not a readable .keras file ({str(error).splitlines()[0]})"
+        ) from error
+
+
+def check_shapes(model: keras.Model, size: tuple[int, int], channels: int) -> None:
+    """Compare a model's input and output with the data's.
+
+    Raises:
+        SegError: the input is not (H, W, channels) or the output not (H, W, 1).
+    """
+    for what, got, wanted in (
+        ("input", model.input_shape, (None, *size, channels)),
+        ("output", model.output_shape, (None, *size, 1)),
+    ):
+        if any(g not in (None, w) for g, w in zip(got, wanted, strict=False)) or len(got) != 4:
+            raise SegError(
+                f"model {model.name}: {what} must be {wanted}, with dataset.image_size and "
+                f"dataset.channels as they are. Received: {got}"
+            )

@@ -1,0 +1,296 @@
+"""The command line: `python -m seg.run dataset=spleen model=unet`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from seg.config import CONFIG_ERRORS, build, conf_dir, explain, image_size, validate
+from seg.contracts import SegError
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from seg.contracts import Case, Splits, Tracker
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the command line knows beyond the config: its overrides, and the sweep's folder."""
+
+    augment: str = ""
+    overrides: tuple[str, ...] = ()
+    sweep: Path | None = None
+
+
+def run(cfg: DictConfig, folder: Path, job: Job = Job()) -> float:  # noqa: B008
+    """Run the stages of a validated config into an empty folder.
+
+    Returns:
+        The objective, NaN where no stage computes it.
+    """
+    # Imported here, so that --help and --cfg answer without TensorFlow.
+    from seg import devices, evaluate, reproduce, track
+    from seg.data import check, split
+    from seg.models import saved
+
+    data, outputs = cfg.dataset, Path(cfg.paths.outputs)
+    stages = [stage.name for stage in cfg.stages]
+    uri = cfg.tracking.uri or track.default_uri(outputs)
+    reproduce.seed_everything(cfg.seed)
+    devices.set_numerics(cfg.trainer.precision.name, cfg.trainer.deterministic)
+    strategy = devices.strategy(cfg.trainer.devices, cfg.trainer.batch_size)
+    OmegaConf.save(cfg, folder / "config.yaml")
+    tags, sent = reproduce.provenance(), (uri, cfg.tracking.experiment, _params(cfg, job))
+    with track.start(folder, *sent, tags, outputs, job.sweep) as tracker:
+        checkpoint = _checkpoint(cfg.checkpoint, uri, folder)
+        with strategy.scope():
+            model = saved.load(checkpoint) if checkpoint else _model(cfg)
+        saved.check_shapes(model, image_size(cfg), data.channels)
+        cases = build("dataset.reader", data.reader, root=data.root)
+        check.verify(cases, data.channels, data.mask_threshold)
+        splits = split.by_patient(cases, data.fractions, cfg.seed, data.leakage.name)
+        split.require(splits, stages)
+        if checkpoint and (trained_on := checkpoint.parent / "splits.json").exists():
+            known = json.loads(trained_on.read_text())
+            splits = split.against_checkpoint(splits, known, data.leakage.name)
+        _write_json(folder / "splits.json", split.as_json(splits))
+        tracker.tag("data.leakage", str(bool(splits.leaks)).lower())
+        summary = {}
+        if "train" in stages:
+            summary |= _train(cfg, model, strategy, splits, folder, tracker)
+            model = saved.load(folder / "model.keras")
+            rows = evaluate.score_cases(_predictions(cfg, model, splits.valid))
+            summary |= evaluate.summarize(rows, "val")
+            if cfg.tracking.log_model:
+                tracker.model(model, reproduce.requirements())
+        if "evaluate" in stages or "infer" in stages:
+            summary |= _test(cfg, model, splits.test, stages, folder)
+        _write_json(folder / "summary.json", summary)
+        tracker.metrics(summary)
+    return summary.get(cfg.objective, math.nan)
+
+
+def _model(cfg: DictConfig) -> keras.Model:
+    return build("model", cfg.model, input_shape=(*image_size(cfg), cfg.dataset.channels))
+
+
+def _train(
+    cfg: DictConfig,
+    model: keras.Model,
+    strategy: tf.distribute.Strategy,
+    splits: Splits,
+    folder: Path,
+    tracker: Tracker,
+) -> dict[str, float]:
+    """Fit, leave model.keras, history.csv and the curves in the folder, return how it went."""
+    from seg import figures, train
+    from seg.augment.chain import chain
+    from seg.data import pipeline
+
+    data, plan = cfg.dataset, OmegaConf.to_object(cfg.trainer)
+    how = (image_size(cfg), data.channels, data.mask_threshold)
+    with strategy.scope():
+        model.compile(
+            optimizer=build("optimizer", cfg.optimizer),
+            loss=build("loss", cfg.loss),
+            metrics=list(build("metrics", cfg.metrics).values()),
+            jit_compile=plan.jit_compile,
+        )
+    slices, valid = pipeline.load(splits.train, *how), pipeline.load(splits.valid, *how)
+    batches = pipeline.endless(
+        slices, plan.batch_size, cfg.seed, chain(build("augment", cfg.augment))
+    )
+    steps = plan.steps_per_epoch or math.ceil(len(slices.ids) / plan.batch_size)
+    tracker.params({"parameters": model.count_params()})
+    log.info("model %s: %s parameters", model.name, f"{model.count_params():,}")
+    for side, cases, n in (
+        ("train", splits.train, len(slices.ids)),
+        ("valid", splits.valid, len(valid.ids)),
+    ):
+        log.info("%s: %d slices of %d patients", side, n, len(cases))
+    summary = train.fit(model, batches, steps, valid, plan, folder, tracker)
+    figures.curves(folder / "history.csv", summary["best_epoch"], folder / "figures")
+    return summary
+
+
+def _predictions(cfg: DictConfig, model: keras.Model, cases: tuple[Case, ...]) -> Iterator:
+    from seg import predict
+
+    return predict.predict_cases(model, cases, cfg.dataset.mask_threshold, cfg.trainer.batch_size)
+
+
+def _test(
+    cfg: DictConfig, model: keras.Model, cases: tuple[Case, ...], stages: list[str], folder: Path
+) -> dict[str, float]:
+    """Predict the test cases once, for scores, for pictures, or for both."""
+    from seg import evaluate, figures, predict
+
+    predictions = _predictions(cfg, model, cases)
+    if "infer" in stages:
+        predictions = predict.saved(predictions, folder)
+    rows = evaluate.score_cases(predictions)
+    if "evaluate" not in stages:
+        return {}
+    evaluate.write_rows(rows, folder / "cases.csv")
+    summary = evaluate.summarize(rows, "test")
+    interval = (summary["test/dice_ci_low"], summary["test/dice_ci_high"])
+    figures.case_scores(
+        rows, "dice", summary["test/dice"], interval, folder / "figures" / "test_dice.png"
+    )
+    return summary
+
+
+def _checkpoint(given: str | None, uri: str, folder: Path) -> Path | None:
+    """Find the .keras file that `checkpoint` means: a file, a run folder or an MLflow run id."""
+    from seg import track
+
+    if given is None:
+        return None
+    path = Path(given)
+    path = path / "model.keras" if path.is_dir() else path
+    if path.exists():
+        return path
+    if path.suffix == ".keras":
+        raise SegError(
+            f"checkpoint: no file {path.resolve()}; give a .keras file, a run folder "
+            "or an MLflow run id"
+        )
+    return track.fetch_model(given, uri, folder / "checkpoint")
+
+
+def _params(cfg: DictConfig, job: Job) -> dict[str, object]:
+    """Choose what MLflow shows of the config: the choices, the usual knobs, what was swept."""
+    shown = {
+        "dataset": "dataset.name",
+        "model": "model.name",
+        "loss": "loss.name",
+        "optimizer": "optimizer.name",
+        "lr": "optimizer.learning_rate",
+        "batch": "trainer.batch_size",
+        "epochs": "trainer.epochs",
+        "precision": "trainer.precision",
+        "devices": "trainer.devices",
+        "channels": "dataset.channels",
+        "seed": "seed",
+    }
+    params = {name: _plain(OmegaConf.select(cfg, key)) for name, key in shown.items()}
+    params["size"] = "x".join(map(str, image_size(cfg)))
+    params["augment"] = job.augment or ("on" if cfg.augment else "off")
+    unseen = ("dataset.root", "dataset.image_size", "paths.", "tracking.", "hydra.")
+    for override in job.overrides:
+        key, _, value = override.lstrip("+~").partition("=")
+        if "." in key and key not in shown.values() and not key.startswith(unseen):
+            params[key] = value[:100]
+    return params
+
+
+def _plain(value: object) -> object:
+    return getattr(value, "name", value)
+
+
+def _write_json(path: Path, values: dict) -> None:
+    """Write JSON; NaN, which JSON lacks, becomes null."""
+    finite = {
+        key: None if isinstance(value, float) and math.isnan(value) else value
+        for key, value in values.items()
+    }
+    path.write_text(json.dumps(finite, indent=2, allow_nan=False) + "\n")
+
+
+def _new_folder(cfg: DictConfig) -> Path:
+    """Make OUTPUTS/DATASET/MODEL/TIME-ID, never one that exists."""
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    folder = Path(cfg.paths.outputs) / cfg.dataset.name / str(cfg.model.name) / name
+    folder.mkdir(parents=True)
+    return folder
+
+
+@contextmanager
+def _logged(folder: Path) -> Iterator[None]:
+    """Copy the log to run.log, and the traceback of an error, which then names that file."""
+    handler = logging.FileHandler(folder / "run.log")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    except BaseException as error:
+        record = log.makeRecord(
+            log.name, logging.ERROR, __file__, 0, "the run failed", (), sys.exc_info()
+        )
+        handler.handle(record)
+        error.add_note(f"traceback: {folder / 'run.log'}")
+        raise
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+
+
+@hydra.main(version_base="1.3", config_path=conf_dir(), config_name="config")
+def main(cfg: DictConfig) -> float:
+    """Validate, make the run's folder, run, print the folder; return the objective to sweepers."""
+    cfg = validate(cfg)
+    hydra_job = HydraConfig.get()
+    multirun = hydra_job.mode == RunMode.MULTIRUN
+    job = Job(
+        augment=hydra_job.runtime.choices["augment"],
+        overrides=tuple(hydra_job.overrides.task),
+        sweep=Path(hydra_job.sweep.dir) if multirun else None,
+    )
+    folder = _new_folder(cfg)
+    with _logged(folder):
+        log.info("run folder %s", folder)
+        value = run(cfg, folder, job)
+    sys.stdout.write(f"{folder}\n")
+    return value
+
+
+def _say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print one sentence for an error; who sets HYDRA_FULL_ERROR=1 gets the traceback."""
+    if kind is KeyboardInterrupt:
+        sentence = "interrupted; what was finished is in the run's folder"
+    elif issubclass(kind, SegError):
+        sentence = str(error)
+    elif issubclass(kind, CONFIG_ERRORS):
+        sentence = explain(error)
+    else:
+        sentence = f"unexpected {kind.__name__}: {error}"
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", []))
+    sys.stderr.write(f"error: {sentence}{notes}\n")
+
+
+def cli() -> None:
+    """Run `main` with the log on standard error and errors as sentences."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for chatty in ("alembic", "mlflow", "absl", "tensorflow"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if "HYDRA_FULL_ERROR" not in os.environ:
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra lets errors through, to be said by _say
+        sys.excepthook = _say
+    main()
+
+
+if __name__ == "__main__":
+    cli()

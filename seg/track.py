@@ -1,0 +1,209 @@
+"""The only room that knows MLflow. Files come first; what is sent is a copy of them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+# MLflow's own defaults hang 248 s in each call to a dead server; read at its import.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+
+import keras
+import mlflow
+import numpy as np
+from filelock import FileLock
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.types import Schema, TensorSpec
+
+from seg.contracts import SegError
+
+NOT_SENT = ("model.keras", "epoch_change", "checkpoint")
+
+log = logging.getLogger(__name__)
+
+
+class MlflowRun:
+    """A run that is told things; the first failure to send ends the sending, not the run."""
+
+    def __init__(
+        self,
+        uri: str,
+        experiment: str,
+        name: str,
+        tags: Mapping[str, str],
+        home: Path,
+        sweep: Path | None,
+    ) -> None:
+        """Create the run, and its store, experiment and parent run where they are missing."""
+        self.run_id: str | None = None
+        self._guarded(self._open, uri, experiment, name, tags, home, sweep)
+
+    def _open(
+        self,
+        uri: str,
+        experiment: str,
+        name: str,
+        tags: Mapping[str, str],
+        home: Path,
+        sweep: Path | None,
+    ) -> None:
+        home.mkdir(parents=True, exist_ok=True)
+        # A store that three processes create at once breaks two of them.
+        with FileLock(home / ".mlflow.lock"):
+            mlflow.set_tracking_uri(uri)
+            self.client = mlflow.MlflowClient()
+            experiment_id = _experiment(self.client, experiment, home)
+            parent = _parent(self.client, experiment_id, sweep) if sweep else {}
+        run = self.client.create_run(experiment_id, run_name=name, tags={**tags, **parent})
+        self.run_id = run.info.run_id
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Set the parameters, once."""
+        self._send(mlflow.log_params, dict(values), run_id=self.run_id)
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        """Send scalars by name."""
+        self._send(mlflow.log_metrics, dict(values), step=step, run_id=self.run_id)
+
+    def image(self, pixels_HWC: np.ndarray, key: str, step: int) -> None:
+        """Send a uint8 RGB picture; the same key at several steps makes a slider."""
+        key = re.sub(r"[^\w./ -]", "_", key)
+        self._send(self.client.log_image, self.run_id, pixels_HWC, key=key, step=step)
+
+    def tag(self, name: str, value: str) -> None:
+        """Set a tag."""
+        self._send(self.client.set_tag, self.run_id, name, value)
+
+    def folder(self, folder: Path) -> None:
+        """Send the files of a run's folder, but the model and the pictures sent before."""
+        for path in sorted(folder.iterdir()):
+            if path.is_dir() and path.name not in NOT_SENT:
+                self._send(self.client.log_artifacts, self.run_id, str(path), path.name)
+            elif path.name not in NOT_SENT:
+                self._send(self.client.log_artifact, self.run_id, str(path))
+
+    def model(self, model: keras.Model, requirements: list[str]) -> None:
+        """Send a model with a signature that leaves the batch size open."""
+
+        def schema(shape: tuple) -> Schema:
+            return Schema([TensorSpec(np.dtype("float32"), (-1, *shape[1:]))])
+
+        self._send(
+            Model.log,
+            None,
+            flavor=mlflow.keras,
+            run_id=self.run_id,
+            name="model",
+            model=model,
+            signature=ModelSignature(schema(model.input_shape), schema(model.output_shape)),
+            pip_requirements=requirements,
+        )
+
+    def close(self, status: str) -> None:
+        """Say how the run ended: FINISHED, FAILED or KILLED."""
+        self._send(self.client.set_terminated, self.run_id, status)
+
+    def _send(self, call: Callable, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        if self.run_id is not None:
+            self._guarded(call, *args, **kwargs)
+
+    def _guarded(self, call: Callable, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        try:
+            return call(*args, **kwargs)
+        except (MlflowException, OSError) as error:
+            log.warning(
+                "tracking stopped; the run goes on and its folder holds everything: %s",
+                str(error).partition("\n")[0],
+            )
+            self.run_id = None
+            return None
+
+
+def default_uri(outputs: Path) -> str:
+    """Return MLFLOW_TRACKING_URI, else a SQLite file in `outputs`."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{outputs.resolve() / 'mlflow.db'}"
+
+
+@contextmanager
+def start(
+    folder: Path,
+    uri: str,
+    experiment: str,
+    params: Mapping[str, Any],
+    tags: Mapping[str, str],
+    outputs: Path,
+    sweep: Path | None = None,
+) -> Iterator[MlflowRun]:
+    """Open a run for `folder`; on leaving, send the folder and say how it ended.
+
+    Args:
+        folder: of the run, whose files are sent.
+        uri: of the tracking server or store.
+        experiment: name, created where it does not exist.
+        params: ten to twenty, short.
+        tags: the provenance.
+        outputs: holds the artifacts of a store that has none of its own, and the lock of its
+            creation.
+        sweep: folder of the multirun that this job belongs to; its jobs become children of one run.
+    """
+    name = f"{params['dataset']} {params['model']} {params['loss']} {folder.name[-6:]}"
+    run = MlflowRun(uri, experiment, name, tags, outputs, sweep)
+    run.params(params)
+    status = "FAILED"
+    try:
+        yield run
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        if status == "FAILED":
+            (folder / "traceback.txt").write_text(traceback.format_exc())
+        run.folder(folder)
+        run.close(status)
+
+
+def fetch_model(run_id: str, uri: str, into: Path) -> Path:
+    """Download the model of a run and return its .keras file.
+
+    Raises:
+        SegError: there is no such run, or it has no model.
+    """
+    try:
+        mlflow.set_tracking_uri(uri)
+        got = mlflow.artifacts.download_artifacts(f"runs:/{run_id}/model", dst_path=str(into))
+        mlflow.artifacts.download_artifacts(f"runs:/{run_id}/splits.json", dst_path=str(into))
+    except (MlflowException, OSError) as error:
+        raise SegError(
+            f"checkpoint: no .keras file, no run folder and no MLflow run with a model at {uri} "
+            f"is called {run_id}"
+        ) from error
+    return next(Path(got).rglob("*.keras"))
+
+
+def _experiment(client: mlflow.MlflowClient, name: str, home: Path) -> str:
+    """Return the experiment's id, created with its artifacts in `home` if the store is a file."""
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return found.experiment_id
+    in_a_file = str(client.tracking_uri).startswith("sqlite")
+    artifacts = (home.resolve() / "mlartifacts").as_uri() if in_a_file else None
+    return client.create_experiment(name, artifact_location=artifacts)
+
+
+def _parent(client: mlflow.MlflowClient, experiment_id: str, sweep: Path) -> dict[str, str]:
+    """Return the tag that makes a run a child of the sweep's, created by the first job to come."""
+    known = sweep / "mlflow_parent_run"
+    if not known.exists():
+        parent = client.create_run(experiment_id, run_name=f"sweep {sweep.name}")
+        client.set_terminated(parent.info.run_id)
+        known.write_text(parent.info.run_id)
+    return {"mlflow.parentRunId": known.read_text()}

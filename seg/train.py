@@ -1,0 +1,232 @@
+"""`fit`: from a compiled model to its best epoch on disk.
+
+Axes: B batch, N slices, H height, W width, C channels.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.progress import Progress
+
+from seg.config import Trainer
+from seg.contracts import SegError, Tracker
+from seg.data.pipeline import Slices, once
+from seg.figures import triptych, write_png
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+log = logging.getLogger(__name__)
+
+
+def fit(
+    model: keras.Model,
+    batches: tf.data.Dataset,
+    steps: int,
+    valid: Slices,
+    plan: Trainer,
+    folder: Path,
+    tracker: Tracker,
+) -> dict[str, float]:
+    """Train a compiled model and leave model.keras (its best epoch) and history.csv in a folder.
+
+    Args:
+        model: compiled under the strategy.
+        batches: endless stream of (image BHWC, mask BHW1).
+        steps: per epoch.
+        valid: validation slices.
+        plan: epochs, monitored curve, patience.
+        folder: of the run.
+        tracker: is told of every epoch.
+
+    Returns:
+        What `History.summary` returns.
+
+    Raises:
+        SegError: the loss is not finite.
+    """
+    history = History(folder / "history.csv", steps * plan.batch_size, plan, tracker)
+    watch = {"monitor": _keras_name(plan.monitor), "mode": plan.mode.name}
+    callbacks = [
+        StopNonFinite(),
+        history,
+        EpochImages(_watched(valid, plan.epoch_images), folder / "epoch_change", tracker),
+        keras.callbacks.ModelCheckpoint(folder / "model.keras", save_best_only=True, **watch),
+    ]
+    if plan.lr_factor is not None:
+        callbacks.append(
+            keras.callbacks.ReduceLROnPlateau(
+                factor=plan.lr_factor, patience=plan.lr_patience, **watch
+            )
+        )
+    if plan.early_stop_patience is not None:
+        callbacks.append(keras.callbacks.EarlyStopping(patience=plan.early_stop_patience, **watch))
+    if sys.stderr.isatty():
+        callbacks.append(ProgressBar())
+    model.fit(
+        batches,
+        validation_data=once(valid, plan.batch_size),
+        epochs=plan.epochs,
+        steps_per_epoch=steps,
+        callbacks=callbacks,
+        verbose=0,
+    )
+    return history.summary()
+
+
+class StopNonFinite(keras.callbacks.Callback):
+    """Stop at the first loss that is NaN or infinite: the weights are lost from there on."""
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Remember the epoch for the message."""
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Raise where the running loss is not finite."""
+        loss = float(logs["loss"])
+        if not math.isfinite(loss):
+            raise SegError(
+                f"loss is {loss} in epoch {self.epoch + 1}, step {batch + 1}: lower "
+                f"optimizer.learning_rate (now {float(self.model.optimizer.learning_rate):g}), "
+                "set optimizer.clipvalue, or take trainer.precision=float32"
+            )
+
+
+class History(keras.callbacks.Callback):
+    """Write a row per epoch to a CSV file, the log and the tracker.
+
+    Args:
+        file: history.csv; columns epoch, epoch_s, lr, train/..., val/....
+        images_per_epoch: training images seen in one.
+        plan: for the number of epochs and the monitored curve.
+        tracker: receives the row.
+    """
+
+    def __init__(self, file: Path, images_per_epoch: int, plan: Trainer, tracker: Tracker) -> None:
+        """Start with no row."""
+        super().__init__()
+        self.file, self.images_per_epoch = file, images_per_epoch
+        self.plan, self.tracker = plan, tracker
+        self.rows: list[dict[str, float]] = []
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Start the clock."""
+        self.begun = self.trained = time.perf_counter()
+
+    def on_test_begin(self, logs: dict | None = None) -> None:
+        """Stop the clock of training: validation begins."""
+        self.trained = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Write the row."""
+        curves = {_our_name(name): float(value) for name, value in logs.items()}
+        curves.pop("train/learning_rate", None)
+        row = {
+            "epoch_s": time.perf_counter() - self.begun,
+            "train/images_per_s": self.images_per_epoch / (self.trained - self.begun),
+            "lr": float(self.model.optimizer.learning_rate),
+            **curves,
+        }
+        self.rows.append({"epoch": epoch + 1, **row})
+        pd.DataFrame(self.rows).to_csv(self.file, index=False)
+        self.tracker.metrics(row, step=epoch + 1)
+        shown = "  ".join(f"{key} {curves[key]:.4f}" for key in curves if "loss" in key)
+        dice = curves.get("val/dice_coef")
+        log.info(
+            "epoch %d/%d  %s%s  %.1f s",
+            epoch + 1,
+            self.plan.epochs,
+            shown,
+            "" if dice is None else f"  val/dice_coef {dice:.4f}",
+            row["epoch_s"],
+        )
+
+    def summary(self) -> dict[str, float]:
+        """Return the best epoch, its losses, and the speed after the first (tracing) epoch."""
+        table = pd.DataFrame(self.rows)
+        column = table[self.plan.monitor]
+        best = table.loc[column.idxmin() if self.plan.mode.name == "min" else column.idxmax()]
+        steady = table["train/images_per_s"].iloc[1:] if len(table) > 1 else table.iloc[:, 2]
+        return {
+            "best_epoch": int(best["epoch"]),
+            "epochs": len(table),
+            "train/loss": float(best["train/loss"]),
+            "val/loss": float(best["val/loss"]),
+            "train/images_per_s": float(steady.median()),
+        }
+
+
+class EpochImages(keras.callbacks.Callback):
+    """Draw the same slices after every epoch: input, truth, prediction.
+
+    Args:
+        slices: to draw.
+        folder: receives ID/epoch_NNN.png.
+        tracker: receives the pictures, a slider per slice.
+    """
+
+    def __init__(self, slices: Slices, folder: Path, tracker: Tracker) -> None:
+        """Keep the slices."""
+        super().__init__()
+        self.slices, self.folder, self.tracker = slices, folder, tracker
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Predict and draw."""
+        if not self.slices.ids:
+            return
+        images, masks = self.slices.as_float()
+        logits = self.model(images, training=False)
+        probabilities = keras.ops.convert_to_numpy(keras.ops.sigmoid(logits))
+        for name, image, mask, probability in zip(
+            self.slices.ids, images, masks, probabilities, strict=True
+        ):
+            picture = triptych(image, mask[..., 0], probability[..., 0])
+            write_png(self.folder / name / f"epoch_{epoch + 1:03d}.png", picture)
+            self.tracker.image(picture, key=f"epoch_change/{name}", step=epoch + 1)
+
+
+class ProgressBar(keras.callbacks.Callback):
+    """A bar per epoch on a terminal's standard error."""
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Show an empty bar."""
+        self.bar = Progress(console=Console(stderr=True), transient=True)
+        self.task = self.bar.add_task(f"epoch {epoch + 1}", total=self.params["steps"])
+        self.bar.start()
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Move on by one step."""
+        self.bar.advance(self.task)
+
+    def on_test_begin(self, logs: dict | None = None) -> None:
+        """Take the bar away."""
+        self.bar.stop()
+
+
+def _watched(slices: Slices, n: int) -> Slices:
+    """Choose `n` slices to draw: those with target, evenly spaced in their order."""
+    candidates = np.flatnonzero(slices.masks_NHW1.any(axis=(1, 2, 3)))
+    if not len(candidates):
+        candidates = np.arange(len(slices.ids))
+    places = np.linspace(0, len(candidates) - 1, min(n, len(candidates)) + 2)[1:-1]
+    return slices.take(sorted({int(candidates[round(place)]) for place in places}))
+
+
+def _our_name(name: str) -> str:
+    """Return "val/loss" for Keras' "val_loss", "train/loss" for its "loss"."""
+    return f"val/{name[4:]}" if name.startswith("val_") else f"train/{name}"
+
+
+def _keras_name(name: str) -> str:
+    side, _, curve = name.partition("/")
+    return f"val_{curve}" if side == "val" else curve

@@ -1,0 +1,178 @@
+"""Facts about `seg.models.swin`: what it computes, what it refuses, what it survives."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from seg.models.swin import WindowAttention, swin
+
+SMALL = {"embed_dim": 8, "depths": (2, 2), "heads": (1, 2), "window": 4}
+
+
+@pytest.fixture
+def images_BHWC() -> np.ndarray:
+    """Two colour images of 32 x 32, each bright in its left half."""
+    images_BHWC = np.random.default_rng(0).uniform(0, 0.3, (2, 32, 32, 3)).astype("float32")
+    images_BHWC[:, :, :16] += 0.7
+    return images_BHWC
+
+
+@pytest.fixture
+def restored_policy() -> Iterator[None]:
+    """Put the global precision back after a test that changes it."""
+    policy = keras.config.dtype_policy()
+    yield
+    keras.config.set_dtype_policy(policy)
+
+
+@pytest.fixture(scope="module")
+def small() -> keras.Model:
+    """Return two stages: maps of 8 x 8 (shifted windows) and 4 x 4 (one window)."""
+    return swin((32, 32, 3), classes=2, **SMALL)
+
+
+def moved_HW(attention: WindowAttention, side: int, row: int, column: int) -> np.ndarray:
+    """Where the output changes when one token of a `side` x `side` map does: bool."""
+    before_BHWC = np.random.default_rng(1).normal(size=(1, side, side, 12)).astype("float32")
+    after_BHWC = before_BHWC.copy()
+    after_BHWC[0, row, column] += 3
+    return np.any(np.array(attention(before_BHWC)) != np.array(attention(after_BHWC)), axis=-1)[0]
+
+
+def segment(index: int, cuts: list[int]) -> range:
+    """The run between two neighbouring cuts that holds `index`."""
+    return next(range(a, b) for a, b in zip(cuts, cuts[1:], strict=False) if a <= index < b)
+
+
+def test_parameters_are_those_of_the_published_model() -> None:
+    """27.17 M is what later papers report for Swin-Unet at 224 x 224, 9 classes.
+
+    E.g. HiFormer, arXiv 2207.08518. The exact number is the sum over the layers of the authors'
+    own code, github.com/HuCaoFighting/Swin-Unet, worked out by hand: 27 168 036 and 96 per class.
+    """
+    count = swin((224, 224, 3), classes=9).count_params()
+    assert count == 27_168_036 + 9 * 96
+    assert round(count / 1e6, 2) == 27.17
+
+
+@pytest.mark.parametrize(("shift", "cuts"), [(0, [0, 4, 8, 12]), (2, [0, 2, 6, 10, 12])])
+def test_attention_stays_between_the_cuts(shift: int, cuts: list[int]) -> None:
+    """A token moves its whole window and nothing else; a shift also cuts at the map's border."""
+    attention = WindowAttention(heads=2, window=4, shift=shift)
+    for row, column in [(0, 0), (1, 11), (3, 4), (5, 6), (11, 11), (11, 1)]:
+        expected_HW = np.zeros((12, 12), bool)
+        expected_HW[np.ix_(segment(row, cuts), segment(column, cuts))] = True
+        np.testing.assert_array_equal(moved_HW(attention, 12, row, column), expected_HW)
+
+
+def test_attention_equals_softmax_by_hand() -> None:
+    """One window, one head: softmax(q k / sqrt(D) + bias of the offset) v, in a loop."""
+    attention = WindowAttention(heads=1, window=2)
+    qkv_BHWC = np.random.default_rng(2).normal(size=(1, 2, 2, 9)).astype("float32")
+    output_TD = np.array(attention(qkv_BHWC)).reshape(4, 3)
+    q_TD, k_TD, v_TD = np.split(qkv_BHWC.reshape(4, 9), 3, axis=-1)
+    (bias_PPh,) = attention.get_weights()
+    for here in range(4):
+        score_T = [
+            q_TD[here] @ k_TD[there] / np.sqrt(3)
+            + bias_PPh[here // 2 - there // 2 + 1, here % 2 - there % 2 + 1, 0]
+            for there in range(4)
+        ]
+        weight_T = np.exp(score_T) / np.sum(np.exp(score_T))
+        np.testing.assert_allclose(output_TD[here], weight_T @ v_TD, rtol=1e-5, atol=1e-6)
+
+
+def test_every_second_block_is_shifted_unless_one_window_covers_the_map(small: keras.Model) -> None:
+    """Maps are 8 x 8 and 4 x 4, the window is 4."""
+    shifts = {layer.name: layer.shift for layer in small.layers if hasattr(layer, "shift")}
+    assert shifts == {
+        "encoder0_attention0": 0,
+        "encoder0_attention1": 2,
+        "bottleneck_attention0": 0,
+        "bottleneck_attention1": 0,
+        "decoder0_attention0": 0,
+        "decoder0_attention1": 2,
+    }
+
+
+def test_logits_cover_the_image(small: keras.Model, images_BHWC: np.ndarray) -> None:
+    """Float32, one channel per class, finite."""
+    logits_BHWC = np.array(small(images_BHWC))
+    assert logits_BHWC.shape == (2, 32, 32, 2)
+    assert logits_BHWC.dtype == np.float32
+    assert np.isfinite(logits_BHWC).all()
+
+
+def test_a_map_need_not_be_square() -> None:
+    """Height and width are tiled separately."""
+    assert swin((32, 64, 1), **SMALL).output_shape == (None, 32, 64, 1)
+
+
+def test_a_saved_model_gives_the_same_logits(
+    small: keras.Model, images_BHWC: np.ndarray, tmp_path: Path
+) -> None:
+    """Loaded in safe mode: no code of the file is run."""
+    small.save(tmp_path / "swin.keras")
+    loaded = keras.models.load_model(tmp_path / "swin.keras", safe_mode=True)
+    np.testing.assert_array_equal(np.array(loaded(images_BHWC)), np.array(small(images_BHWC)))
+
+
+def test_training_lowers_the_loss(images_BHWC: np.ndarray) -> None:
+    """Find the bright half, with dropout and stochastic depth at work."""
+    keras.utils.set_random_seed(0)
+    model = swin((32, 32, 3), dropout=0.1, drop_path=0.2, **SMALL)
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.1), loss, jit_compile=False)
+    truth_BHWC = (images_BHWC.mean(-1, keepdims=True) > 0.5).astype("float32")
+    first, *_, last = [model.train_on_batch(images_BHWC, truth_BHWC) for _ in range(20)]
+    assert last < 0.5 * first
+
+
+def test_stochastic_depth_drops_whole_branches_of_single_images() -> None:
+    """With a rate of nearly 1, a block passes its input on; at inference nothing is dropped."""
+    model = swin((32, 32, 3), drop_path=0.5, **SMALL)
+    drops = [layer for layer in model.layers if getattr(layer, "noise_shape", None)]
+    assert [drop.rate for drop in drops[:8:2]] == pytest.approx([0, 0.5 / 3, 1 / 3, 0.5])
+    ones_BHWC = np.ones((64, 4, 4, 16), "float32")
+    kept_BHWC = np.array(drops[7](ones_BHWC, training=True))
+    assert set(np.unique(kept_BHWC)) == {0.0, 2.0}
+    assert (np.ptp(kept_BHWC, axis=(1, 2, 3)) == 0).all()
+    np.testing.assert_array_equal(np.array(drops[7](ones_BHWC, training=False)), ones_BHWC)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision_stays_finite(
+    policy: str, images_BHWC: np.ndarray, restored_policy: None
+) -> None:
+    """The mask's -1e9 exceeds float16, whose largest number is 65504; logits stay float32."""
+    keras.config.set_dtype_policy(policy)
+    logits_BHWC = np.array(swin((32, 32, 3), **SMALL)(images_BHWC))
+    assert logits_BHWC.dtype == np.float32
+    assert np.isfinite(logits_BHWC).all()
+
+
+@pytest.mark.parametrize(
+    ("size", "settings", "received", "remedy"),
+    [
+        (200, {}, "multiple of 224 .* Received: 200x200", "dataset.image_size=224$"),
+        (500, {}, "multiple of 224 .* Received: 500x500", "dataset.image_size=448$"),
+        (256, {}, "multiple of 224 .* Received: 256x256", "image_size=224 or model.window=8$"),
+        (32, {"window": 8}, "multiple of 256 .* Received: 32x32", "dataset.image_size=256$"),
+        (224, {"heads": (3, 6)}, r"Received: heads=\[3, 6\]", r"model.heads=\[1, 2, 4, 8\]$"),
+        (224, {"embed_dim": 100}, "embed_dim=100", r"model.heads=\[1, 2, 4, 8\]$"),
+    ],
+)
+def test_misfits_are_refused_with_the_remedy(
+    size: int, settings: dict, received: str, remedy: str
+) -> None:
+    """The sentence names the key, the value received and what to type."""
+    with pytest.raises(ValueError, match=f"^model=swin: .*{received}.*; type .*{remedy}"):
+        swin((size, size, 3), **settings)
+
+
+def test_the_remedy_of_another_window_works() -> None:
+    """As the refusal of 256 x 256 says."""
+    assert swin((256, 256, 1), window=8, embed_dim=3, depths=(1, 1, 1, 1)).output_shape[1] == 256
