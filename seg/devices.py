@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 
 import keras
 import tensorflow as tf
 
 from seg.contracts import SegError
-
-log = logging.getLogger(__name__)
 
 
 def strategy(devices: str, batch_size: int) -> tf.distribute.Strategy:
@@ -55,7 +52,6 @@ def strategy(devices: str, batch_size: int) -> tf.distribute.Strategy:
             f"trainer.batch_size is shared out over {len(names)} devices and must be a multiple "
             f"of that. Received: {batch_size}"
         )
-    log.info("devices: %s", ", ".join(names))
     if len(names) == 1:
         return tf.distribute.get_strategy()
     return tf.distribute.MirroredStrategy(names)

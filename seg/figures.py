@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 TRUTH_RGB = (0, 200, 83)
 PREDICTION_RGB = (255, 64, 160)
 CAPTION_PX = 18
+SMALLEST_PX = 256
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:
@@ -29,7 +30,7 @@ def write_png(path: Path, picture: np.ndarray) -> None:
 
 
 def triptych(image_HWC: np.ndarray, truth_HW: np.ndarray, probability_HW: np.ndarray) -> np.ndarray:
-    """Set input, truth and predicted probability side by side under captions.
+    """Set input, truth and predicted probability side by side under captions, as `overlay`.
 
     Args:
         image_HWC: float over 0..1, 1 or 3 channels.
@@ -39,7 +40,7 @@ def triptych(image_HWC: np.ndarray, truth_HW: np.ndarray, probability_HW: np.nda
     panels = [image_HWC, truth_HW[..., None], probability_HW[..., None]]
     return np.hstack(
         [
-            _captioned(_rgb(panel), [(text, (255, 255, 255))])
+            _captioned(_enlarged(_rgb(panel)), [(text, (255, 255, 255))])
             for panel, text in zip(panels, ("input", "truth", "prediction"), strict=True)
         ]
     )
@@ -48,14 +49,18 @@ def triptych(image_HWC: np.ndarray, truth_HW: np.ndarray, probability_HW: np.nda
 def overlay(image_HWC: np.ndarray, truth_HW: np.ndarray, mask_HW: np.ndarray) -> np.ndarray:
     """Draw the outlines of truth and prediction over the image, under a legend.
 
+    The result has a whole number of pixels for each of the image's: one, unless that is small.
+
     Args:
         image_HWC: float over 0..1, 1 or 3 channels.
         truth_HW: bool.
         mask_HW: bool.
     """
-    picture = _rgb(image_HWC).copy()
+    picture = _enlarged(_rgb(image_HWC))
     for mask, colour in ((truth_HW, TRUTH_RGB), (mask_HW, PREDICTION_RGB)):
-        outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        outlines, _ = cv2.findContours(
+            _enlarged(mask.astype(np.uint8)), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE
+        )
         cv2.drawContours(picture, outlines, -1, colour, 1)
     return _captioned(picture, [("truth", TRUTH_RGB), ("prediction", PREDICTION_RGB)])
 
@@ -106,6 +111,12 @@ def _save(figure: Figure, path: Path) -> None:
 def _rgb(image_HWC: np.ndarray) -> np.ndarray:
     grey = np.clip(image_HWC * 255, 0, 255).round().astype(np.uint8)
     return np.ascontiguousarray(np.broadcast_to(grey, (*grey.shape[:2], 3)))
+
+
+def _enlarged(picture: np.ndarray) -> np.ndarray:
+    """Repeat the pixels of a small picture until both sides have SMALLEST_PX or more."""
+    times = -(-SMALLEST_PX // min(picture.shape[:2]))
+    return picture.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def _captioned(picture: np.ndarray, words: list[tuple[str, tuple[int, int, int]]]) -> np.ndarray:

@@ -50,16 +50,18 @@ def run(cfg: DictConfig, folder: Path, job: Job = Job()) -> float:  # noqa: B008
         The objective, NaN where no stage computes it.
     """
     # Imported here, so that --help and --cfg answer without TensorFlow.
-    from seg import devices, evaluate, reproduce, track
-    from seg.data import check, split
-    from seg.models import saved
+    with _stderr_to(folder / "run.log"):
+        from seg import devices, evaluate, reproduce, track
+        from seg.data import check, split
+        from seg.models import saved
 
     data, outputs = cfg.dataset, Path(cfg.paths.outputs)
     stages = [stage.name for stage in cfg.stages]
     uri = cfg.tracking.uri or track.default_uri(outputs)
     reproduce.seed_everything(cfg.seed)
     devices.set_numerics(cfg.trainer.precision.name, cfg.trainer.deterministic)
-    strategy = devices.strategy(cfg.trainer.devices, cfg.trainer.batch_size)
+    with _stderr_to(folder / "run.log"):
+        strategy = devices.strategy(cfg.trainer.devices, cfg.trainer.batch_size)
     OmegaConf.save(cfg, folder / "config.yaml")
     tags, sent = reproduce.provenance(), (uri, cfg.tracking.experiment, _params(cfg, job))
     with track.start(folder, *sent, tags, outputs, job.sweep) as tracker:
@@ -244,6 +246,19 @@ def _logged(folder: Path) -> Iterator[None]:
     finally:
         logging.getLogger().removeHandler(handler)
         handler.close()
+
+
+@contextmanager
+def _stderr_to(file: Path) -> Iterator[None]:
+    """Send what libraries write to standard error to a file: no setting stops TensorFlow's."""
+    kept = os.dup(2)
+    with file.open("a") as log_file:
+        os.dup2(log_file.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="config")

@@ -79,6 +79,7 @@ def fit(
         epochs=plan.epochs,
         steps_per_epoch=steps,
         callbacks=callbacks,
+        shuffle=False,
         verbose=0,
     )
     return history.summary()

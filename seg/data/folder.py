@@ -74,7 +74,8 @@ def _pairs(folder: Path) -> list[tuple[str, Path, Path]]:
         if lonely:
             raise SegError(
                 f"{present[lonely[0]]}: has no {other} of the same name in "
-                f"{folder / (other + 's')} ({len(lonely)} such); add what is missing or take the file away"
+                f"{folder / (other + 's')} ({len(lonely)} such); add what is missing "
+                "or take the file away"
             )
     return [(name, images[name], masks[name]) for name in sorted(images)]
 

@@ -68,10 +68,11 @@ def _generate(target: Path, recipe: dict[str, float]) -> None:
     for kind in ("images", "masks"):
         (aside / kind).mkdir()
     n_empty = round(recipe["empty_fraction"] * recipe["patients"])
+    empty = np.linspace(0, recipe["patients"] - 1, n_empty + 1).round()[1:]
     for i in range(recipe["patients"]):
         rng = np.random.default_rng([recipe["seed"], i])
         anatomy = _anatomy(rng)
-        if i < n_empty:
+        if i in empty:
             anatomy["organ"] = None
         for k in range(recipe["slices_per_patient"]):
             height = (k + 0.5) / recipe["slices_per_patient"] * 2 - 1

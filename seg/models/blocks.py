@@ -62,7 +62,7 @@ class ConvSchedule:
             kernel_initializer="he_normal",
         )(x_BHWF)
         if self.normalization == "batch":
-            x_BHWF = layers.BatchNormalization(synchronized=True)(x_BHWF)
+            x_BHWF = layers.BatchNormalization(momentum=0.9, synchronized=True)(x_BHWF)
         return x_BHWF
 
 

@@ -48,10 +48,10 @@ def segment(index: int, cuts: list[int]) -> range:
 
 
 def test_parameters_are_those_of_the_published_model() -> None:
-    """27.17 M is what later papers report for Swin-Unet at 224 x 224, 9 classes.
+    """27.17 M is the figure in circulation for Swin-Unet at 224 x 224 pixels.
 
-    E.g. HiFormer, arXiv 2207.08518. The exact number is the sum over the layers of the authors'
-    own code, github.com/HuCaoFighting/Swin-Unet, worked out by hand: 27 168 036 and 96 per class.
+    Exactly: the layers of the authors' code (github.com/HuCaoFighting/Swin-Unet, its lite
+    configuration) sum to 27 168 036, and 96 more per class.
     """
     count = swin((224, 224, 3), classes=9).count_params()
     assert count == 27_168_036 + 9 * 96
@@ -123,16 +123,16 @@ def test_a_saved_model_gives_the_same_logits(
 def test_training_lowers_the_loss(images_BHWC: np.ndarray) -> None:
     """Find the bright half, with dropout and stochastic depth at work."""
     keras.utils.set_random_seed(0)
-    model = swin((32, 32, 3), dropout=0.1, drop_path=0.2, **SMALL)
+    model = swin((32, 32, 3), dropout=0.1, drop_path=0.1, **SMALL | {"depths": (2, 1)})
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.SGD(0.1), loss, jit_compile=False)
+    model.compile(keras.optimizers.Adam(3e-3), loss, jit_compile=False)
     truth_BHWC = (images_BHWC.mean(-1, keepdims=True) > 0.5).astype("float32")
-    first, *_, last = [model.train_on_batch(images_BHWC, truth_BHWC) for _ in range(20)]
+    first, *_, last = [model.train_on_batch(images_BHWC, truth_BHWC) for _ in range(30)]
     assert last < 0.5 * first
 
 
 def test_stochastic_depth_drops_whole_branches_of_single_images() -> None:
-    """With a rate of nearly 1, a block passes its input on; at inference nothing is dropped."""
+    """Rates grow from block to block; what is kept is scaled up; inference drops nothing."""
     model = swin((32, 32, 3), drop_path=0.5, **SMALL)
     drops = [layer for layer in model.layers if getattr(layer, "noise_shape", None)]
     assert [drop.rate for drop in drops[:8:2]] == pytest.approx([0, 0.5 / 3, 1 / 3, 0.5])
