@@ -110,8 +110,10 @@ def validate(cfg: DictConfig) -> DictConfig:
         SegError: a key is unknown or mistyped, or values contradict each other.
     """
     try:
-        # `+trainer.epohcs=5` passes Hydra: only a merge onto a fresh schema refuses it.
-        cfg = OmegaConf.merge(OmegaConf.structured(Config), cfg)
+        # `+trainer.epohcs=5` passes Hydra: only a merge of plain values onto a fresh schema
+        # refuses it.
+        plain = OmegaConf.to_container(cfg, enum_to_str=True)
+        cfg = OmegaConf.merge(OmegaConf.structured(Config), plain)
         OmegaConf.resolve(cfg)
     except OmegaConfBaseException as error:
         raise SegError(explain(error)) from error
@@ -258,14 +260,17 @@ def explain(error: BaseException) -> str:
     if unknown:
         return _unknown_key(unknown[1], unknown[2], text)
     full_key = re.search(r"full_key: (\S+)", text)
-    return f"{full_key[1]}: {lines[0]}" if full_key else lines[0]
+    said = next((line for line in lines if not line.startswith("Error merging override")), text)
+    return f"{full_key[1]}: {said}" if full_key else said
 
 
 def _unknown_key(name: str, owner: str, text: str) -> str:
     full_key = re.search(r"full_key: (\S+)", text)
     key = full_key[1] if full_key else name
     schema = {c.__name__: c for c in (Config, Dataset, Trainer, Tracking, Paths)}.get(owner)
-    known = list(schema.__dataclass_fields__) if schema else []
+    files = Path(conf_dir()).glob(f"{key.partition('.')[0]}/*.yaml")
+    in_files = {k for file in files for k in re.findall(r"^ *(\w+):", file.read_text(), re.M)}
+    known = list(schema.__dataclass_fields__) if schema else sorted(in_files)
     close = difflib.get_close_matches(name, known, n=1)
     prefix = key[: -len(name)] if key.endswith(name) else ""
     hint = f"did you mean {prefix}{close[0]}?" if close else "see --help for the keys there are"

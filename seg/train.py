@@ -75,7 +75,9 @@ def fit(
         callbacks.append(ProgressBar())
     model.fit(
         batches,
-        validation_data=once(valid, plan.batch_size),
+        validation_data=once(
+            valid, plan.batch_size, model.distribute_strategy.num_replicas_in_sync
+        ),
         epochs=plan.epochs,
         steps_per_epoch=steps,
         callbacks=callbacks,

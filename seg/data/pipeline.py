@@ -5,6 +5,7 @@ Axes: B batch, N slices, H height, W width, C channels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -87,8 +88,18 @@ def endless(
     )
 
 
-def once(slices: Slices, batch_size: int) -> tf.data.Dataset:
-    """Return batches of all slices in their order, the last one as large as what is left."""
+def once(slices: Slices, batch_size: int, replicas: int = 1) -> tf.data.Dataset:
+    """Return batches of all slices in their order, the last one as large as what is left.
+
+    With several replicas all batches have one size, since a replica without a sample fails: the
+    largest that divides the slices evenly. Where they are no multiple of `replicas`, up to
+    replicas - 1 slices come twice.
+    """
+    if replicas > 1:
+        shares = math.ceil(len(slices.ids) / replicas)
+        slices = slices.take(np.arange(shares * replicas) % len(slices.ids))
+        sizes = range(1, batch_size // replicas + 1)
+        batch_size = replicas * max(size for size in sizes if shares % size == 0)
     return (
         tf.data.Dataset.from_tensor_slices((slices.images_NHWC, slices.masks_NHW1))
         .batch(batch_size)

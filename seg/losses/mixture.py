@@ -22,7 +22,11 @@ class Mixture(keras.losses.Loss):
     def __init__(self, terms: Mapping[str, Any], name: str = "mixture") -> None:
         """Refuse a mixture of nothing."""
         super().__init__(name=name, reduction="sum_over_batch_size", dtype="float32")
-        self.terms = {key: term for key, term in terms.items() if term is not None}
+        self.terms = {
+            key: {"weight": float(term["weight"]), "loss": term["loss"]}
+            for key, term in terms.items()
+            if term is not None
+        }
         if not self.terms:
             raise ValueError("loss.terms must have at least one term. Received: none")
 

@@ -1,0 +1,113 @@
+"""Facts about `seg.models.blocks`: the schedule of a U-shaped model, and what it refuses."""
+
+import keras
+import pytest
+from keras import layers
+
+from seg.models.blocks import ConvSchedule, logits, require_multiple
+
+
+def schedule(**changes):
+    usual = {
+        "levels": 5,
+        "base_filters": 4,
+        "base_kernel": 7,
+        "base_dilation": 3,
+        "dropout": 0.1,
+        "normalization": "none",
+        "activation": "relu",
+    }
+    return ConvSchedule(**usual | changes)
+
+
+def built(level, **changes):
+    """Return the layers of a level's double convolution, without the input."""
+    inputs = keras.Input((16, 16, 2))
+    return keras.Model(inputs, schedule(**changes).double_conv(inputs, level)).layers[1:]
+
+
+def test_filters_double_at_each_level():
+    assert [schedule().filters(level) for level in range(4)] == [4, 8, 16, 32]
+
+
+@pytest.mark.parametrize(("level", "kernel", "dilation"), [(0, 7, 3), (1, 5, 2), (2, 3, 1), (3, 3, 1)])
+def test_kernel_and_dilation_shrink_to_three_and_one(level, kernel, dilation):
+    convs = [layer for layer in built(level) if isinstance(layer, layers.Conv2D)]
+    assert [conv.kernel_size for conv in convs] == [(kernel, kernel)] * 2
+    assert [conv.dilation_rate for conv in convs] == [(dilation, dilation)] * 2
+    assert [conv.filters for conv in convs] == [4 * 2**level] * 2
+
+
+@pytest.mark.parametrize("level", [1, 2, 4])
+def test_dropout_between_the_convolutions_is_the_rate_times_the_level(level):
+    conv, dropout, conv_again = built(level)
+    assert isinstance(conv, layers.Conv2D)
+    assert isinstance(conv_again, layers.Conv2D)
+    assert dropout.rate == pytest.approx(0.1 * level)
+
+
+def test_the_first_level_has_no_dropout():
+    assert [type(layer) for layer in built(0)] == [layers.Conv2D] * 2
+
+
+def test_each_convolution_is_normalised_before_the_dropout():
+    kinds = [type(layer).__name__ for layer in built(1, normalization="batch")]
+    assert kinds == ["Conv2D", "BatchNormalization", "Dropout", "Conv2D", "BatchNormalization"]
+
+
+def test_batch_statistics_are_shared_between_replicas():
+    norms = [layer for layer in built(1, normalization="batch") if "Norm" in type(layer).__name__]
+    assert [norm.synchronized for norm in norms] == [True, True]
+
+
+@pytest.mark.parametrize("activation", ["relu", "mish"])
+def test_convolutions_have_the_activation_named(activation):
+    convs = [layer for layer in built(0, activation=activation) if isinstance(layer, layers.Conv2D)]
+    assert [conv.activation.__name__ for conv in convs] == [activation] * 2
+    assert {type(conv.kernel_initializer).__name__ for conv in convs} == {"HeNormal"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"levels": 1}, "levels must be 2 or more. Received: 1"),
+        ({"base_kernel": 4}, "base_kernel must be odd. Received: 4"),
+        (
+            {"dropout": 0.25},
+            r"dropout \* \(levels - 1\) must be at least 0 and less than 1. Received: 0.25 \* 4",
+        ),
+        (
+            {"dropout": -0.1},
+            r"dropout \* \(levels - 1\) must be at least 0 and less than 1. Received: -0.1 \* 4",
+        ),
+        ({"normalization": "group"}, "normalization must be none or batch. Received: group"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_by_name(changes, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        schedule(**changes)
+
+
+@pytest.mark.parametrize(
+    ("size", "received", "remedy"),
+    [
+        ((100, 64), "100x64", r"\[96,64\]"),
+        ((64, 30), "64x30", r"\[64,32\]"),
+        ((3, 500), "3x500", r"\[16,496\]"),
+    ],
+)
+def test_a_size_that_does_not_halve_is_refused_with_the_nearest_that_does(size, received, remedy):
+    with pytest.raises(ValueError, match=rf"multiple of 16 \(why\).*Received: {received}; .*{remedy}$"):
+        require_multiple((*size, 3), 16, "why")
+
+
+def test_a_size_that_halves_passes():
+    assert require_multiple((48, 16, 3), 16, "why") is None
+
+
+def test_logits_have_a_channel_per_class_and_no_activation():
+    layer = keras.Model(x := keras.Input((4, 4, 6)), logits(x, 3)).layers[-1]
+    assert layer.output.shape == (None, 4, 4, 3)
+    assert layer.activation is keras.activations.linear
+    assert layer.dtype_policy.name == "float32"
+    assert layer.name == "logits"

@@ -1,0 +1,184 @@
+"""Facts about `seg.models.saved`: what loads where nothing is imported yet, what is refused."""
+
+import subprocess
+import sys
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+from seg.contracts import SegError
+from seg.losses.mixture import Mixture
+from seg.losses.overlap import Dice
+from seg.metrics.streaming import DiceCoef
+from seg.models import saved
+from seg.models.attention import attention
+from seg.models.swin import swin
+from seg.models.unet import unet
+
+LOAD_AND_PREDICT = """
+import sys
+from pathlib import Path
+import numpy as np
+from seg.contracts import SegError
+from seg.models import saved
+folder = Path(sys.argv[1])
+images = np.load(folder / "images.npy")
+for name in sys.argv[2:]:
+    try:
+        model = saved.load(folder / f"{name}.keras")
+    except SegError as error:
+        (folder / f"{name}.error").write_text(str(error))
+    else:
+        np.save(folder / f"{name}.npy", np.array(model(images)))
+"""
+
+
+@pytest.fixture(scope="module")
+def by_process(tmp_path_factory):
+    """Logits by architecture, of this process; and the folder of those of a fresh process.
+
+    The models are compiled with a loss and a metric of ours, which prediction does not need.
+    """
+    folder = tmp_path_factory.mktemp("saved")
+    models = {
+        "unet": unet((32, 32, 1), levels=3, base_filters=2, activation="mish"),
+        "attention": attention((32, 32, 1), levels=3, base_filters=2),
+        "swin": swin((32, 32, 1), embed_dim=8, depths=(2, 2), heads=(1, 2), window=4),
+    }
+    images = np.random.default_rng(0).uniform(size=(2, 32, 32, 1)).astype("float32")
+    np.save(folder / "images.npy", images)
+    for name, model in models.items():
+        loss = Mixture({"dice": {"weight": 1.0, "loss": Dice("dice")}})
+        model.compile("adam", loss, metrics=[DiceCoef()])
+        model.save(folder / f"{name}.keras")
+    subprocess.run([sys.executable, "-c", LOAD_AND_PREDICT, folder, *models], check=True)
+    return {name: np.array(model(images)) for name, model in models.items()}, folder
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """File of a saved model of 8 x 8."""
+    unet((8, 8, 1), levels=2, base_filters=1).save(tmp_path / "tiny.keras")
+    return tmp_path / "tiny.keras"
+
+
+def rewritten(source, target, **replaced):
+    """Copy a .keras file with members replaced, or left out where None; names by their stem."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for member in old.namelist():
+            content = replaced.get(member.split(".")[0], old.read(member))
+            if content is not None:
+                new.writestr(member, content)
+    return target
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "unet",
+        "attention",
+        pytest.param(
+            "swin", marks=pytest.mark.xfail(strict=True, reason="saved.load registers no layers")
+        ),
+    ],
+)
+def test_a_process_that_imports_nothing_else_loads_it_and_gets_the_same_logits(name, by_process):
+    here, folder = by_process
+    error = folder / f"{name}.error"
+    assert not error.exists(), error.read_text()
+    there = np.load(folder / f"{name}.npy")
+    np.testing.assert_allclose(there, here[name], rtol=1e-5, atol=1e-6)
+
+
+def test_a_model_is_loaded_without_its_loss(tmp_path):
+    model = unet((8, 8, 1), levels=2, base_filters=1)
+    model.compile("adam", "mse")
+    model.save(tmp_path / "model.keras")
+    assert saved.load(tmp_path / "model.keras").compiled is False
+
+
+def test_a_missing_file_is_refused_by_name(tmp_path):
+    with pytest.raises(SegError, match="checkpoint: .*none.keras is not a readable .keras file"):
+        saved.load(tmp_path / "none.keras")
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive at all" * 20, b"PK\x03\x04 begun as one"])
+def test_a_file_of_other_content_is_refused(content, tmp_path):
+    (tmp_path / "broken.keras").write_bytes(content)
+    with pytest.raises(SegError, match="broken.keras is not a readable .keras file"):
+        saved.load(tmp_path / "broken.keras")
+
+
+def test_a_file_cut_short_is_refused(tiny):
+    tiny.write_bytes(tiny.read_bytes()[: tiny.stat().st_size // 2])
+    with pytest.raises(SegError, match="tiny.keras is not a readable .keras file"):
+        saved.load(tiny)
+
+
+@pytest.mark.parametrize(
+    "replaced", [{"config": "{"}, {"config": "{}"}, {"model": None}, {"model": b"no weights"}]
+)
+def test_an_archive_with_a_broken_part_is_refused(replaced, tiny, tmp_path):
+    broken = rewritten(tiny, tmp_path / "broken.keras", **replaced)
+    with pytest.raises(SegError, match="broken.keras is not a readable .keras file"):
+        saved.load(broken)
+
+
+@pytest.mark.xfail(strict=True, raises=KeyError, reason="saved.load lets Keras' KeyError through")
+def test_an_archive_without_a_config_is_refused(tiny, tmp_path):
+    broken = rewritten(tiny, tmp_path / "broken.keras", config=None)
+    with pytest.raises(SegError, match="broken.keras is not a readable .keras file"):
+        saved.load(broken)
+
+
+def test_a_model_that_carries_code_is_refused(tmp_path):
+    inputs = keras.Input((8, 8, 1))
+    keras.Model(inputs, keras.layers.Lambda(lambda x: x)(inputs)).save(tmp_path / "code.keras")
+    with pytest.raises(SegError, match="code.keras is not a readable .keras file .*Lambda"):
+        saved.load(tmp_path / "code.keras")
+
+
+def test_a_model_of_the_datas_shapes_passes():
+    model = unet((8, 16, 3), levels=2, base_filters=1)
+    assert saved.check_shapes(model, (8, 16), 3) is None
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "wanted"),
+    [((16, 8), 3, "None, 16, 8, 3"), ((8, 32), 3, "None, 8, 32, 3"), ((8, 16), 1, "None, 8, 16, 1")],
+)
+def test_an_input_of_another_shape_is_refused_with_both_shapes(size, channels, wanted):
+    model = unet((8, 16, 3), levels=2, base_filters=1, name="mine")
+    sentence = rf"model mine: input must be \({wanted}\).* Received: \(None, 8, 16, 3\)"
+    with pytest.raises(SegError, match=sentence):
+        saved.check_shapes(model, size, channels)
+
+
+def test_logits_of_several_classes_are_refused():
+    model = unet((8, 8, 1), levels=2, base_filters=1, classes=2)
+    sentence = r"output must be \(None, 8, 8, 1\).* Received: \(None, 8, 8, 2\)"
+    with pytest.raises(SegError, match=sentence):
+        saved.check_shapes(model, (8, 8), 1)
+
+
+def test_an_output_that_is_no_picture_is_refused():
+    inputs = keras.Input((8, 8, 1))
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs))
+    with pytest.raises(SegError, match=r"output must be \(None, 8, 8, 1\).* Received: \(None, 1\)"):
+        saved.check_shapes(model, (8, 8), 1)
+
+
+def test_an_output_smaller_than_the_image_is_refused():
+    inputs = keras.Input((8, 8, 1))
+    model = keras.Model(inputs, keras.layers.MaxPooling2D(2)(inputs))
+    with pytest.raises(SegError, match=r"output must be .* Received: \(None, 4, 4, 1\)"):
+        saved.check_shapes(model, (8, 8), 1)
+
+
+def test_a_model_of_two_inputs_is_refused():
+    one, other = keras.Input((8, 8, 1)), keras.Input((8, 8, 1))
+    model = keras.Model([one, other], keras.layers.Add()([one, other]))
+    with pytest.raises(SegError, match="input must be"):
+        saved.check_shapes(model, (8, 8), 1)

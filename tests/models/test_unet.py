@@ -1,0 +1,163 @@
+"""Facts about `seg.models.unet`: its exact size, its schedule, and that it learns."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from seg.models.unet import unet
+
+SMALL = {"levels": 3, "base_filters": 4}
+
+# The five published experiments (antillia.com): input side, options, trainable parameters.
+EXPERIMENTS = {
+    "spleen": (512, {"levels": 7, "base_kernel": 5, "base_dilation": 2}, 31_127_153),
+    "pancreas_t1": (512, {"levels": 8, "base_kernel": 9, "base_dilation": 3}, 124_996_849),
+    "ms_flair": (512, {"levels": 8, "base_kernel": 9}, 124_996_849),
+    "breastdm": (512, {"levels": 8, "base_kernel": 7}, 124_557_041),
+    "lgg": (256, {"levels": 7, "dropout": 0.08}, 31_110_001),
+}
+
+
+@pytest.fixture
+def restored_policy():
+    policy = keras.config.dtype_policy()
+    yield
+    keras.config.set_dtype_policy(policy)
+
+
+@pytest.fixture
+def images_BHWC():
+    """Two grey images of 16 x 32, each bright in its left half."""
+    images_BHWC = np.random.default_rng(0).uniform(0, 0.3, (2, 16, 32, 1)).astype("float32")
+    images_BHWC[:, :, :16] += 0.7
+    return images_BHWC
+
+
+def trainable(model):
+    return sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
+
+
+def by_formula(channels, levels, filters, kernel, normalised, classes):
+    """Sum k^2 * in * out + out over the convolutions, and 2 per normalised channel."""
+    f = [filters * 2**i for i in range(levels)]
+    k = [max(3, kernel - 2 * i) for i in range(levels)]
+    norm = 2 if normalised else 0
+    total, inward = 0, channels
+    for i in range(levels):
+        total += k[i] ** 2 * (inward + f[i]) * f[i] + (2 + 2 * norm) * f[i]
+        inward = f[i]
+    for i in reversed(range(levels - 1)):
+        total += 4 * f[i + 1] * f[i] + f[i]
+        total += k[i] ** 2 * (2 * f[i] + f[i]) * f[i] + (2 + 2 * norm) * f[i]
+    return total + f[0] * classes + classes
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_published_experiments_have_exactly_the_published_parameters(name):
+    """The weights are declared and never drawn: 125 million of them would take long."""
+    side, options, wanted = EXPERIMENTS[name]
+    with keras.StatelessScope(initialize_variables=False):
+        model = unet((side, side, 3), normalization="none", base_filters=16, **options)
+        assert trainable(model) == wanted
+        assert model.output_shape == (None, side, side, 1)
+
+
+@pytest.mark.parametrize(
+    ("channels", "levels", "filters", "kernel", "normalization", "classes"),
+    [
+        (1, 2, 3, 3, "none", 1),
+        (3, 4, 2, 7, "none", 2),
+        (1, 3, 4, 3, "batch", 1),
+        (3, 4, 2, 5, "batch", 3),
+    ],
+)
+def test_parameters_are_those_of_the_closed_formula(
+    channels, levels, filters, kernel, normalization, classes
+):
+    model = unet(
+        (16, 16, channels),
+        levels=levels,
+        base_filters=filters,
+        base_kernel=kernel,
+        normalization=normalization,
+        classes=classes,
+    )
+    assert trainable(model) == by_formula(
+        channels, levels, filters, kernel, normalization == "batch", classes
+    )
+
+
+def test_the_decoder_repeats_the_kernels_and_dilations_of_the_encoder():
+    model = unet((16, 16, 1), levels=4, base_filters=2, base_kernel=7, base_dilation=3)
+    convs = [layer for layer in model.layers if isinstance(layer, layers.Conv2D)]
+    down = [(2, 7, 3), (4, 5, 2), (8, 3, 1), (16, 3, 1)]
+    wanted = [row for row in [*down, *down[2::-1]] for _ in range(2)] + [(1, 1, 1)]
+    assert [(c.filters, c.kernel_size[0], c.dilation_rate[0]) for c in convs] == wanted
+
+
+def test_dropout_grows_with_the_level_on_both_ways():
+    model = unet((16, 16, 1), levels=4, base_filters=2, dropout=0.1)
+    rates = [layer.rate for layer in model.layers if isinstance(layer, layers.Dropout)]
+    assert rates == pytest.approx([0.1, 0.2, 0.3, 0.2, 0.1])
+
+
+def test_dropout_of_zero_leaves_no_dropout_layer():
+    model = unet((16, 16, 1), dropout=0, **SMALL)
+    assert not [layer for layer in model.layers if isinstance(layer, layers.Dropout)]
+
+
+def test_dropout_is_at_work_in_training_only(images_BHWC):
+    model = unet((16, 32, 1), normalization="none", dropout=0.2, **SMALL)
+    still, again = (np.array(model(images_BHWC, training=False)) for _ in range(2))
+    moved, moved_again = (np.array(model(images_BHWC, training=True)) for _ in range(2))
+    np.testing.assert_array_equal(still, again)
+    assert not np.array_equal(moved, moved_again)
+
+
+def test_logits_cover_the_image_in_float32(images_BHWC):
+    logits_BHWC = np.array(unet((16, 32, 1), classes=2, **SMALL)(images_BHWC))
+    assert logits_BHWC.shape == (2, 16, 32, 2)
+    assert logits_BHWC.dtype == np.float32
+    assert logits_BHWC.min() < 0
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision_gives_finite_float32_logits(policy, images_BHWC, restored_policy):
+    keras.config.set_dtype_policy(policy)
+    model = unet((16, 32, 1), **SMALL)
+    logits_BHWC = np.array(model(images_BHWC))
+    assert keras.backend.standardize_dtype(model.layers[1].compute_dtype) == policy[6:]
+    assert logits_BHWC.dtype == np.float32
+    assert np.isfinite(logits_BHWC).all()
+
+
+@pytest.mark.parametrize("normalization", ["none", "batch"])
+def test_training_lowers_the_loss(images_BHWC, normalization):
+    keras.utils.set_random_seed(0)
+    model = unet((16, 32, 1), normalization=normalization, levels=2, base_filters=4)
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(1e-2), loss, run_eagerly=True)
+    truth_BHWC = (images_BHWC > 0.5).astype("float32")
+    first, *_, last = [model.train_on_batch(images_BHWC, truth_BHWC) for _ in range(15)]
+    assert last < 0.5 * first
+
+
+@pytest.mark.parametrize(
+    ("size", "options", "sentence"),
+    [
+        ((40, 32), {"levels": 5}, r"multiple of 16 \(5 levels\). Received: 40x32; .*\[32,32\]"),
+        ((32, 20), {"levels": 4}, r"multiple of 8 \(4 levels\). Received: 32x20; .*\[32,16\]"),
+        ((32, 32), {"base_kernel": 6}, "base_kernel must be odd. Received: 6"),
+        ((32, 32), {"dropout": 0.5}, "less than 1. Received: 0.5"),
+        ((32, 32), {"normalization": "layer"}, "none or batch. Received: layer"),
+        ((32, 32), {"levels": 0}, "levels must be 2 or more. Received: 0"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_with_the_value_received(size, options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        unet((*size, 1), **options)
+
+
+def test_the_model_has_the_name_given():
+    assert unet((16, 16, 1), name="mine", **SMALL).name == "mine"
