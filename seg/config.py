@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field, make_dataclass
 from enum import Enum
@@ -219,7 +220,7 @@ def build(key: str, node: DictConfig, **given: Any) -> Any:  # noqa: ANN401
         cause = error.__cause__ or error
         if isinstance(cause, SegError):
             raise cause from error
-        raise SegError(f"{key}: {_first_line(cause)}") from error
+        raise SegError(f"{key}: {_one_line(cause)}") from error
     is_mapping = isinstance(made, dict)
     return {name: part for name, part in made.items() if part is not None} if is_mapping else made
 
@@ -232,7 +233,10 @@ def _check_arguments(key: str, node: Any) -> None:  # noqa: ANN401
         _check_arguments(f"{key}.{name}", child)
     if "_target_" not in node:
         return
-    target = get_method(node["_target_"]) if "." in node["_target_"] else None
+    try:
+        target = get_method(node["_target_"])
+    except (ImportError, ValueError) as error:
+        raise SegError(f"{key}._target_: {_one_line(error)}") from error
     hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
     simple = {
         name: hint
@@ -244,7 +248,7 @@ def _check_arguments(key: str, node: Any) -> None:  # noqa: ANN401
         try:
             schema[name] = node[name]
         except OmegaConfBaseException as error:
-            raise SegError(f"{key}.{name}: {_first_line(error)}") from error
+            raise SegError(f"{key}.{name}: {_one_line(error)}") from error
 
 
 def explain(error: BaseException) -> str:
@@ -281,8 +285,8 @@ def _chain(error: BaseException | None) -> list[BaseException]:
     return [] if error is None else [error, *_chain(error.__cause__)]
 
 
-def _first_line(error: BaseException) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), repr(error))
+def _one_line(error: BaseException) -> str:
+    return textwrap.shorten(str(error) or repr(error), width=400, placeholder=" ...")
 
 
 CONFIG_ERRORS = (HydraException, OmegaConfBaseException)

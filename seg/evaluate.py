@@ -50,9 +50,10 @@ def summarize(rows: list[Row], side: str) -> dict[str, float]:
 
     Returns:
         For each score NAME over the cases in which it is defined: SIDE/NAME (mean), _sd (n - 1),
-        _median, _ci_low and _ci_high (95% percentile bootstrap interval of the mean; NaN below
-        two cases) and _undefined (how many cases it is not defined in); and the number of cases,
-        of cases without target, and of those in which something was predicted (false alarms).
+        _ci_low and _ci_high (95% percentile bootstrap interval of the mean; NaN below two cases);
+        for Dice also _median and _undefined (how many cases it is not defined in); and the number
+        of cases, of cases without target, and of those in which something was predicted (false
+        alarms).
     """
     summary: dict[str, float] = {}
     for name in Scores.names():
@@ -62,11 +63,12 @@ def summarize(rows: list[Row], side: str) -> dict[str, float]:
         summary |= {
             f"{side}/{name}": float(np.mean(defined)) if len(defined) else np.nan,
             f"{side}/{name}_sd": float(np.std(defined, ddof=1)) if len(defined) > 1 else np.nan,
-            f"{side}/{name}_median": float(np.median(defined)) if len(defined) else np.nan,
             f"{side}/{name}_ci_low": low,
             f"{side}/{name}_ci_high": high,
-            f"{side}/{name}_undefined": len(values) - len(defined),
         }
+        if name == "dice":
+            summary[f"{side}/dice_median"] = float(np.median(defined)) if len(defined) else np.nan
+            summary[f"{side}/dice_undefined"] = len(values) - len(defined)
     empty = [row for row in rows if row["truth_px"] == 0]
     return summary | {
         f"{side}/cases": len(rows),

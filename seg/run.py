@@ -27,7 +27,6 @@ from seg.contracts import SegError
 
 if TYPE_CHECKING:
     import keras
-    import tensorflow as tf
 
     from seg.contracts import Case, Splits, Tracker
 
@@ -80,7 +79,7 @@ def run(cfg: DictConfig, folder: Path, job: Job = Job()) -> float:  # noqa: B008
         tracker.tag("data.leakage", str(bool(splits.leaks)).lower())
         summary = {}
         if "train" in stages:
-            summary |= _train(cfg, model, strategy, splits, folder, tracker)
+            summary |= _train(cfg, model, splits, folder, tracker)
             model = saved.load(folder / "model.keras")
             rows = evaluate.score_cases(_predictions(cfg, model, splits.valid))
             summary |= evaluate.summarize(rows, "val")
@@ -100,7 +99,6 @@ def _model(cfg: DictConfig) -> keras.Model:
 def _train(
     cfg: DictConfig,
     model: keras.Model,
-    strategy: tf.distribute.Strategy,
     splits: Splits,
     folder: Path,
     tracker: Tracker,
@@ -112,7 +110,7 @@ def _train(
 
     data, plan = cfg.dataset, OmegaConf.to_object(cfg.trainer)
     how = (image_size(cfg), data.channels, data.mask_threshold)
-    with strategy.scope():
+    with model.distribute_strategy.scope():
         model.compile(
             optimizer=build("optimizer", cfg.optimizer),
             loss=build("loss", cfg.loss),

@@ -73,11 +73,10 @@ def fit(
         callbacks.append(keras.callbacks.EarlyStopping(patience=plan.early_stop_patience, **watch))
     if sys.stderr.isatty():
         callbacks.append(ProgressBar())
+    replicas = model.distribute_strategy.num_replicas_in_sync
     model.fit(
         batches,
-        validation_data=once(
-            valid, plan.batch_size, model.distribute_strategy.num_replicas_in_sync
-        ),
+        validation_data=once(valid, plan.batch_size, replicas),
         epochs=plan.epochs,
         steps_per_epoch=steps,
         callbacks=callbacks,
@@ -170,7 +169,7 @@ class History(keras.callbacks.Callback):
 
 
 class EpochImages(keras.callbacks.Callback):
-    """Draw the same slices after every epoch: input, truth, prediction.
+    """Draw the same slices before training (epoch 0) and after every epoch.
 
     Args:
         slices: to draw.
@@ -183,8 +182,15 @@ class EpochImages(keras.callbacks.Callback):
         super().__init__()
         self.slices, self.folder, self.tracker = slices, folder, tracker
 
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Draw what the untrained model says."""
+        self._draw(0)
+
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Predict and draw."""
+        """Draw what the model says now."""
+        self._draw(epoch + 1)
+
+    def _draw(self, epoch: int) -> None:
         if not self.slices.ids:
             return
         images, masks = self.slices.as_float()
@@ -194,8 +200,8 @@ class EpochImages(keras.callbacks.Callback):
             self.slices.ids, images, masks, probabilities, strict=True
         ):
             picture = triptych(image, mask[..., 0], probability[..., 0])
-            write_png(self.folder / name / f"epoch_{epoch + 1:03d}.png", picture)
-            self.tracker.image(picture, key=f"epoch_change/{name}", step=epoch + 1)
+            write_png(self.folder / name / f"epoch_{epoch:03d}.png", picture)
+            self.tracker.image(picture, key=f"epoch_change/{name}", step=epoch)
 
 
 class ProgressBar(keras.callbacks.Callback):

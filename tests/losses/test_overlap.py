@@ -34,7 +34,9 @@ def pair():
 def test_per_sample_is_the_mean_of_the_samples_losses(pair, kind, formula):
     t, p = pair
     wanted = [formula(t[i], p[i]) for i in range(4)]
-    assert float(kind("loss", per="sample")(t, logit(p))) == pytest.approx(np.mean(wanted), rel=1e-5)
+    assert float(kind("loss", per="sample")(t, logit(p))) == pytest.approx(
+        np.mean(wanted), rel=1e-5
+    )
 
 
 @BOTH

@@ -44,7 +44,9 @@ def test_a_coin_toss_costs_log_two():
     assert float(value) == pytest.approx(np.log(2))
 
 
-@pytest.mark.parametrize(("truth", "sign", "wanted"), [(1, 1, 0), (0, -1, 0), (0, 1, 1e4), (1, -1, 1e4)])
+@pytest.mark.parametrize(
+    ("truth", "sign", "wanted"), [(1, 1, 0), (0, -1, 0), (0, 1, 1e4), (1, -1, 1e4)]
+)
 def test_extreme_logits_cost_nothing_where_right_and_themselves_where_wrong(truth, sign, wanted):
     t = np.full((1, 3, 3, 1), truth, float)
     value = BinaryCrossentropy("bce")(t, np.full((1, 3, 3, 1), sign * 1e4))

@@ -105,7 +105,9 @@ def test_a_compiled_model_reports_every_metric_of_the_yaml_over_batches_of_equal
     report = model.evaluate(x, y, batch_size=1, verbose=0, return_dict=True)
     report.pop("loss")
     assert report == {
-        "dice_coef": pytest.approx((soft_dice(TRUTH, LOGITS, 1) + soft_dice(TRUTH_2, LOGITS_2, 1)) / 2),
+        "dice_coef": pytest.approx(
+            (soft_dice(TRUTH, LOGITS, 1) + soft_dice(TRUTH_2, LOGITS_2, 1)) / 2
+        ),
         "binary_accuracy": pytest.approx(11 / 16),
         "sensitivity": pytest.approx(3 / 4),
         "specificity": pytest.approx(8 / 12),

@@ -98,7 +98,9 @@ def test_with_all_gates_shut_no_skip_gets_through(images_BHWC):
 @pytest.mark.parametrize("level", [0, 1, 2])
 def test_the_map_of_a_level_lies_between_0_and_1_at_the_size_of_the_level_below(level, images_BHWC):
     model = attention((16, 32, 1), levels=4, base_filters=2)
-    map_BHW1 = np.array(keras.Model(model.input, gates(model)[f"attention_{level}"].output)(images_BHWC))
+    map_BHW1 = np.array(
+        keras.Model(model.input, gates(model)[f"attention_{level}"].output)(images_BHWC)
+    )
     assert map_BHW1.shape == (2, 16 // 2 ** (level + 1), 32 // 2 ** (level + 1), 1)
     assert 0 <= map_BHW1.min() < map_BHW1.max() <= 1
 

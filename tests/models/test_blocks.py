@@ -30,7 +30,9 @@ def test_filters_double_at_each_level():
     assert [schedule().filters(level) for level in range(4)] == [4, 8, 16, 32]
 
 
-@pytest.mark.parametrize(("level", "kernel", "dilation"), [(0, 7, 3), (1, 5, 2), (2, 3, 1), (3, 3, 1)])
+@pytest.mark.parametrize(
+    ("level", "kernel", "dilation"), [(0, 7, 3), (1, 5, 2), (2, 3, 1), (3, 3, 1)]
+)
 def test_kernel_and_dilation_shrink_to_three_and_one(level, kernel, dilation):
     convs = [layer for layer in built(level) if isinstance(layer, layers.Conv2D)]
     assert [conv.kernel_size for conv in convs] == [(kernel, kernel)] * 2
@@ -97,7 +99,9 @@ def test_what_cannot_be_built_is_refused_by_name(changes, sentence):
     ],
 )
 def test_a_size_that_does_not_halve_is_refused_with_the_nearest_that_does(size, received, remedy):
-    with pytest.raises(ValueError, match=rf"multiple of 16 \(why\).*Received: {received}; .*{remedy}$"):
+    with pytest.raises(
+        ValueError, match=rf"multiple of 16 \(why\).*Received: {received}; .*{remedy}$"
+    ):
         require_multiple((*size, 3), 16, "why")
 
 

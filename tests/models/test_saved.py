@@ -147,7 +147,11 @@ def test_a_model_of_the_datas_shapes_passes():
 
 @pytest.mark.parametrize(
     ("size", "channels", "wanted"),
-    [((16, 8), 3, "None, 16, 8, 3"), ((8, 32), 3, "None, 8, 32, 3"), ((8, 16), 1, "None, 8, 16, 1")],
+    [
+        ((16, 8), 3, "None, 16, 8, 3"),
+        ((8, 32), 3, "None, 8, 32, 3"),
+        ((8, 16), 1, "None, 8, 16, 1"),
+    ],
 )
 def test_an_input_of_another_shape_is_refused_with_both_shapes(size, channels, wanted):
     model = unet((8, 16, 3), levels=2, base_filters=1, name="mine")

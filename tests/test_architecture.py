@@ -1,0 +1,86 @@
+"""The layers and fences of CONTRIBUTING.md, read off the source with ast."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SEG = Path(__file__).parents[1] / "seg"
+LAYERS = {
+    "run": 4,
+    "train": 3,
+    "evaluate": 3,
+    "predict": 3,
+    "devices": 2,
+    "data": 2,
+    "augment": 2,
+    "models": 2,
+    "losses": 2,
+    "metrics": 2,
+    "figures": 2,
+    "reproduce": 2,
+    "track": 2,
+    "config": 1,
+    "contracts": 0,
+}
+FENCES = {
+    "hydra": {"run", "config"},
+    "omegaconf": {"run", "config"},
+    "mlflow": {"track"},
+    "tensorflow": {"data", "augment", "devices", "train"},
+    "matplotlib": {"figures"},
+}
+FILES = sorted(path for path in SEG.rglob("*.py") if path.name != "__init__.py")
+
+
+def room(path: Path) -> str:
+    return path.relative_to(SEG).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_every_file_has_a_layer():
+    assert {room(path) for path in FILES} == set(LAYERS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SEG)))
+def test_imports_point_down_and_never_to_a_sibling(path):
+    own = room(path)
+    others = {name.split(".")[1] for name in imports(path) if name.startswith("seg.")} - {own}
+    assert all(LAYERS[other] < LAYERS[own] for other in others)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SEG)))
+def test_libraries_stay_behind_their_fences(path):
+    for library, rooms in FENCES.items():
+        if room(path) not in rooms:
+            used = {name for name in imports(path) if name.split(".")[0] == library}
+            assert not used, f"{library} belongs to {rooms}"
+
+
+def test_nothing_heavy_is_imported_at_the_top_of_the_command_line():
+    reached, queue = set(), [SEG / "run.py"]
+    while queue:
+        tree = ast.parse(queue.pop().read_text())
+        for node in tree.body:
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module]
+            for name in set(names) - reached:
+                reached.add(name)
+                if name.startswith("seg."):
+                    queue.append(SEG / (name.removeprefix("seg.").replace(".", "/") + ".py"))
+    roots = {name.split(".")[0] for name in reached}
+    assert "hydra" in roots
+    assert not roots & {"tensorflow", "keras", "mlflow", "matplotlib", "pandas", "scipy"}

@@ -1,0 +1,115 @@
+"""Every YAML of conf/ composes, and lists exactly the arguments of what it builds."""
+
+import inspect
+from itertools import product
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_method
+from omegaconf import OmegaConf
+
+from seg.config import build, conf_dir, validate
+
+CONF = Path(conf_dir())
+GROUPS = ["dataset", "model", "loss", "optimizer", "augment", "trainer", "tracking", "metrics"]
+FILES = sorted(path for group in GROUPS for path in (CONF / group).glob("*.yaml"))
+GIVEN = {"dataset": {"root"}, "model": {"input_shape"}}
+
+
+def load(*overrides):
+    with initialize_config_dir(conf_dir(), version_base="1.3"):
+        return compose("config", list(overrides))
+
+
+def targets(node):
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield node
+        for child in node.values():
+            yield from targets(child)
+
+
+def choices(group):
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}={path.stem}")
+def test_a_choice_composes_and_validates(path):
+    validate(load(f"{path.parent.name}={path.stem}"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}={path.stem}")
+def test_yaml_keys_equal_the_targets_signature(path):
+    for node in targets(OmegaConf.to_container(OmegaConf.load(path))):
+        target = get_method(node["_target_"])
+        if target.__module__.startswith("keras"):
+            continue  # optimizers have a score of arguments that nobody sets
+        expected = {
+            name
+            for name, parameter in inspect.signature(target).parameters.items()
+            if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+        }
+        assert set(node) - {"_target_"} == expected - GIVEN.get(path.parent.name, set())
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}={path.stem}")
+def test_a_choice_says_what_it_is_in_its_first_line(path):
+    assert path.read_text().startswith("# ")
+
+
+@pytest.mark.parametrize("group", ["dataset", "model", "loss"])
+def test_a_choice_is_called_what_it_calls_itself(group):
+    for choice in choices(group):
+        assert OmegaConf.load(CONF / group / f"{choice}.yaml").name == choice
+
+
+def test_all_promised_combinations_compose():
+    datasets = ["phantom", "spleen", "pancreas_t1", "ms_flair", "breastdm", "lgg"]
+    models = ["unet", "attention", "swin"]
+    losses = ["bce_dice", "dice", "bce", "iou", "bce_iou", "basnet_hybrid"]
+    assert set(datasets) <= set(choices("dataset"))
+    with initialize_config_dir(conf_dir(), version_base="1.3"):
+        for dataset, model, loss, augment in product(datasets, models, losses, ["on", "off"]):
+            cfg = compose(
+                "config",
+                [f"dataset={dataset}", f"model={model}", f"loss={loss}", f"augment={augment}"],
+            )
+            assert (cfg.dataset.name, cfg.model.name, cfg.loss.name) == (dataset, model, loss)
+            assert bool(cfg.augment) == (augment == "on")
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda p: p.stem)
+def test_an_experiment_composes(path):
+    validate(load(f"experiment={path.stem}"))
+
+
+@pytest.mark.parametrize("dataset", ["phantom", "spleen", "pancreas_t1", "breastdm", "lgg"])
+@pytest.mark.parametrize("model", ["unet", "attention", "swin"])
+def test_the_default_image_size_fits_every_model(dataset, model):
+    from seg.config import image_size
+    from seg.models.blocks import require_multiple
+
+    cfg = load(f"dataset={dataset}", f"model={model}")
+    shape = (*image_size(cfg), cfg.dataset.channels)
+    if model == "swin":
+        side = shape[0] // cfg.model.patch_size
+        for _ in cfg.model.depths:
+            assert side % min(side, cfg.model.window) == 0
+            side //= 2
+    else:
+        require_multiple(shape, 2 ** (cfg.model.levels - 1), "levels")
+
+
+def test_data_and_outputs_follow_the_environment(monkeypatch):
+    monkeypatch.setenv("SEG_DATA", "/somewhere")
+    monkeypatch.setenv("SEG_OUTPUTS", "/elsewhere")
+    cfg = validate(load("dataset=spleen"))
+    assert (cfg.dataset.root, cfg.paths.outputs) == ("/somewhere/spleen", "/elsewhere")
+
+
+def test_an_augmentation_set_to_null_is_left_out():
+    cfg = load("augment.rotate=null", "augment.flip_vertical.p=0.9")
+    parts = build("augment", cfg.augment)
+    assert "rotate" not in parts
+    assert parts["flip_vertical"].p == 0.9

@@ -1,0 +1,198 @@
+"""Facts about `seg.evaluate`, by hand and against a bootstrap of its own."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from seg.contracts import Prediction, Slice
+from seg.evaluate import interval, score_cases, summarize, write_rows
+
+SCORES = ("dice", "iou", "sensitivity", "specificity", "precision")
+
+
+def predicted(patient, truth, mask):
+    """Return a slice of one row of pixels, from strings of 0 and 1."""
+    truth_HW, mask_HW = (np.array([list(row)]) == "1" for row in (truth, mask))
+    return Prediction(patient, Slice("s", Path("i.png"), Path("m.png")), truth_HW, mask_HW)
+
+
+def row(case, dice, truth_px=10, predicted_px=10):
+    return {
+        "case": case,
+        "slices": 1,
+        "truth_px": truth_px,
+        "predicted_px": predicted_px,
+        **dict.fromkeys(SCORES, 0.5),
+        "dice": dice,
+    }
+
+
+def test_slices_of_a_case_are_pooled_not_their_dice_averaged():
+    """Slice Dice 1 and 0, mean 0.5; pooled 2 * 3 / (2 * 3 + 0 + 1) = 6/7."""
+    (case,) = score_cases([predicted("a", "1110", "1110"), predicted("a", "0001", "0000")])
+    assert case["dice"] == pytest.approx(6 / 7)
+    assert case["sensitivity"] == pytest.approx(3 / 4)
+
+
+def test_a_row_says_how_much_was_counted():
+    (case,) = score_cases([predicted("a", "1110", "0111"), predicted("a", "1000", "0000")])
+    assert list(case) == ["case", "slices", "truth_px", "predicted_px", *SCORES]
+    assert (case["case"], case["slices"], case["truth_px"], case["predicted_px"]) == ("a", 2, 4, 3)
+
+
+def test_cases_stay_apart_in_the_order_met_even_where_their_slices_alternate():
+    rows = score_cases(
+        [
+            predicted("b", "10", "10"),
+            predicted("a", "10", "01"),
+            predicted("b", "10", "00"),
+        ]
+    )
+    assert [(row["case"], row["slices"]) for row in rows] == [("b", 2), ("a", 1)]
+    assert [row["dice"] for row in rows] == [pytest.approx(2 / 3), 0]
+
+
+def test_slices_of_a_case_may_differ_in_size():
+    (case,) = score_cases([predicted("a", "10", "10"), predicted("a", "0001", "0011")])
+    assert case["dice"] == pytest.approx(4 / 5)
+
+
+def test_a_false_alarm_in_an_empty_slice_lowers_the_score_of_the_case():
+    (case,) = score_cases([predicted("a", "11", "11"), predicted("a", "00", "11")])
+    assert case["dice"] == pytest.approx(4 / 6)
+
+
+def test_no_predictions_give_no_rows():
+    assert score_cases([]) == []
+
+
+def test_rows_are_written_with_an_empty_cell_for_what_is_undefined(tmp_path):
+    write_rows(score_cases([predicted("007", "00", "00")]), tmp_path / "cases.csv")
+    lines = (tmp_path / "cases.csv").read_text().splitlines()
+    assert (
+        lines[0] == "case,slices,truth_px,predicted_px,dice,iou,sensitivity,specificity,precision"
+    )
+    assert lines[1:] == ["007,1,0,0,,,,1.0,"]
+
+
+def test_written_scores_are_read_back_exactly(tmp_path):
+    rows = score_cases([predicted("a", "1110", "0111"), predicted("b", "11111110", "10000000")])
+    write_rows(rows, tmp_path / "cases.csv")
+    table = pd.read_csv(tmp_path / "cases.csv", float_precision="round_trip")
+    assert table.to_dict("records") == rows
+
+
+def test_mean_sd_and_median_are_those_by_hand():
+    """Of 0.2, 0.4, 0.9: mean 0.5, squares 0.09 + 0.01 + 0.16 = 0.26 over 2, middle 0.4."""
+    summary = summarize([row("a", 0.2), row("b", 0.4), row("c", 0.9)], "val")
+    assert summary["val/dice"] == pytest.approx(0.5)
+    assert summary["val/dice_sd"] == pytest.approx(math.sqrt(0.13))
+    assert summary["val/dice_median"] == pytest.approx(0.4)
+    assert summary["val/dice_undefined"] == 0
+    assert summary["val/cases"] == 3
+
+
+def test_every_score_has_four_numbers_under_the_side_and_dice_two_more():
+    names = {f"test/{s}{end}" for s in SCORES for end in ("", "_sd", "_ci_low", "_ci_high")}
+    names |= {"test/dice_median", "test/dice_undefined"}
+    counts = {"test/cases", "test/cases_without_target", "test/false_alarms"}
+    assert set(summarize([row("a", 0.5), row("b", 0.6)], "test")) == names | counts
+
+
+def test_cases_in_which_a_score_is_undefined_are_left_out_and_counted():
+    rows = [row("a", 0.2), row("b", math.nan), row("c", 0.4), row("d", math.nan)]
+    summary = summarize(rows, "val")
+    assert summary["val/dice"] == pytest.approx(0.3)
+    assert summary["val/dice_sd"] == pytest.approx(math.sqrt(0.02))
+    assert summary["val/dice_median"] == pytest.approx(0.3)
+    assert summary["val/dice_undefined"] == 2
+    assert summary["val/iou"] == 0.5
+    assert summary["val/cases"] == 4
+    assert (summary["val/dice_ci_low"], summary["val/dice_ci_high"]) == interval(
+        np.array([0.2, 0.4])
+    )
+
+
+def test_cases_without_target_and_false_alarms_among_them_are_counted():
+    rows = [
+        row("none of both", math.nan, truth_px=0, predicted_px=0),
+        row("false alarm", 0.0, truth_px=0, predicted_px=3),
+        row("missed", 0.0, truth_px=5, predicted_px=0),
+        row("found", 0.8, truth_px=5, predicted_px=6),
+    ]
+    summary = summarize(rows, "val")
+    assert summary["val/cases_without_target"] == 2
+    assert summary["val/false_alarms"] == 1
+
+
+def test_the_whole_way_from_masks_to_summary():
+    """A false alarm scores 0, a case with neither is left out: (6/7 + 0) / 2."""
+    rows = score_cases(
+        [
+            predicted("hit", "1110", "1110"),
+            predicted("hit", "0001", "0000"),
+            predicted("alarm", "0000", "0100"),
+            predicted("quiet", "0000", "0000"),
+        ]
+    )
+    summary = summarize(rows, "test")
+    assert summary["test/dice"] == pytest.approx(3 / 7)
+    assert summary["test/dice_undefined"] == 1
+    assert summary["test/sensitivity"] == pytest.approx(3 / 4)
+    assert summary["test/specificity"] == pytest.approx((1 + 3 / 4 + 1) / 3)
+    assert summary["test/cases_without_target"] == 2
+    assert summary["test/false_alarms"] == 1
+
+
+def test_one_case_has_a_mean_but_no_spread_and_no_interval():
+    summary = summarize([row("a", 0.7)], "val")
+    assert (summary["val/dice"], summary["val/dice_median"]) == (0.7, 0.7)
+    for end in ("sd", "ci_low", "ci_high"):
+        assert math.isnan(summary[f"val/dice_{end}"])
+
+
+def test_a_score_defined_nowhere_is_nan_throughout():
+    summary = summarize([row("a", math.nan), row("b", math.nan)], "val")
+    for end in ("", "_sd", "_median", "_ci_low", "_ci_high"):
+        assert math.isnan(summary[f"val/dice{end}"])
+    assert summary["val/dice_undefined"] == 2
+
+
+VALUES = np.array([0.05, 0.31, 0.62, 0.7, 0.74, 0.8, 0.83, 0.85, 0.88, 0.9, 0.91, 0.93])
+
+
+def test_the_same_values_give_the_same_interval():
+    assert interval(VALUES) == interval(VALUES.copy())
+
+
+def test_the_interval_brackets_the_mean_within_the_values():
+    low, high = interval(VALUES)
+    assert VALUES.min() < low < VALUES.mean() < high < VALUES.max()
+
+
+def test_the_interval_is_that_of_a_bootstrap_written_out():
+    """Quantiles of 200 000 resampled means.
+
+    One of 9999 has a standard error of 0.027 standard errors of the mean; 0.1 is four times that.
+    """
+    draws = np.random.default_rng(1).integers(0, len(VALUES), (200_000, len(VALUES)))
+    wanted = np.quantile(VALUES[draws].mean(axis=1), [0.025, 0.975])
+    tolerance = 0.1 * VALUES.std() / math.sqrt(len(VALUES))
+    np.testing.assert_allclose(interval(VALUES), wanted, atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize("values", [[], [0.5]])
+def test_fewer_than_two_values_have_no_interval(values):
+    assert all(math.isnan(end) for end in interval(np.array(values)))
+
+
+def test_equal_values_have_an_interval_of_no_width():
+    assert interval(np.full(4, 0.25)) == (0.25, 0.25)
+
+
+def test_the_interval_of_two_values_reaches_from_one_to_the_other():
+    """A quarter of the resamples holds each value twice: more than 2.5%."""
+    assert interval(np.array([0.75, 0.25])) == (0.25, 0.75)

@@ -1,0 +1,261 @@
+"""Facts about `seg.figures`: colours at known pixels, files that hold a picture."""
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from seg.figures import (
+    CAPTION_PX,
+    PREDICTION_RGB,
+    SMALLEST_PX,
+    TRUTH_RGB,
+    case_scores,
+    curves,
+    overlay,
+    triptych,
+    write_png,
+)
+
+# Large enough to be drawn pixel for pixel.
+SIZE = 256, 300
+NO_MASK = np.zeros(SIZE, bool)
+
+
+def box(top, bottom, left, right):
+    mask_HW = NO_MASK.copy()
+    mask_HW[top:bottom, left:right] = True
+    return mask_HW
+
+
+def read_rgb(path):
+    return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[..., ::-1]
+
+
+def coloured(picture, colour):
+    return (picture == colour).all(axis=-1)
+
+
+def test_a_colour_picture_is_read_back_with_red_first(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    picture[0, 0] = 250, 100, 3
+    write_png(tmp_path / "a.png", picture)
+    assert tuple(read_rgb(tmp_path / "a.png")[0, 0]) == (250, 100, 3)
+    np.testing.assert_array_equal(read_rgb(tmp_path / "a.png"), picture)
+
+
+def test_a_grey_picture_is_read_back_grey(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (5, 7), np.uint8)
+    write_png(tmp_path / "a.png", picture)
+    np.testing.assert_array_equal(
+        cv2.imread(str(tmp_path / "a.png"), cv2.IMREAD_UNCHANGED), picture
+    )
+
+
+def test_folders_on_the_way_are_made_and_names_may_hold_any_letter(tmp_path):
+    path = tmp_path / "größe" / "deep" / "maß 1.png"
+    write_png(path, np.zeros((2, 2), np.uint8))
+    assert path.is_file()
+
+
+def test_a_picture_that_cannot_be_written_is_an_os_error(tmp_path):
+    (tmp_path / "taken.png").mkdir()
+    with pytest.raises(OSError, match="taken.png"):
+        write_png(tmp_path / "taken.png", np.zeros((2, 2), np.uint8))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_triptych_is_three_panels_wide_and_a_caption_higher(channels):
+    picture = triptych(np.zeros((*SIZE, channels)), NO_MASK, np.zeros(SIZE))
+    assert picture.shape == (256 + CAPTION_PX, 900, 3)
+    assert picture.dtype == np.uint8
+
+
+def test_a_triptych_shows_input_truth_and_probability_from_left_to_right():
+    image_HWC = np.full((*SIZE, 3), (1.0, 0.4, 0.0))
+    picture = triptych(image_HWC, box(0, 10, 0, 300), np.full(SIZE, 0.6))[CAPTION_PX:]
+    assert coloured(picture[:, :300], (255, 102, 0)).all()
+    assert coloured(picture[:10, 300:600], (255, 255, 255)).all()
+    assert coloured(picture[10:, 300:600], (0, 0, 0)).all()
+    assert coloured(picture[:, 600:], (153, 153, 153)).all()
+
+
+def test_every_panel_of_a_triptych_has_a_caption_above():
+    strip = triptych(np.zeros((*SIZE, 1)), NO_MASK, np.zeros(SIZE))[:CAPTION_PX]
+    assert all(panel.max() > 200 for panel in np.hsplit(strip, 3))
+
+
+def test_values_beyond_the_range_are_clipped_not_wrapped():
+    picture = triptych(np.full((*SIZE, 1), 1.5), NO_MASK, np.full(SIZE, -0.5))[CAPTION_PX:]
+    assert coloured(picture[:, :300], (255, 255, 255)).all()
+    assert coloured(picture[:, 600:], (0, 0, 0)).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_overlay_is_a_caption_higher_than_the_image(channels):
+    picture = overlay(np.zeros((*SIZE, channels)), NO_MASK, NO_MASK)
+    assert picture.shape == (256 + CAPTION_PX, 300, 3)
+    assert picture.dtype == np.uint8
+
+
+def test_an_overlay_outlines_truth_and_prediction_and_leaves_the_rest():
+    picture = overlay(np.full((*SIZE, 1), 0.2), box(5, 15, 5, 25), box(20, 35, 30, 50))
+    picture = picture[CAPTION_PX:]
+    rim = box(5, 15, 5, 25) & ~box(6, 14, 6, 24)
+    np.testing.assert_array_equal(coloured(picture, TRUTH_RGB), rim)
+    predicted_rim = box(20, 35, 30, 50) & ~box(21, 34, 31, 49)
+    np.testing.assert_array_equal(coloured(picture, PREDICTION_RGB), predicted_rim)
+    assert coloured(picture, (51, 51, 51))[~rim & ~predicted_rim].all()
+
+
+def test_a_prediction_equal_to_the_truth_is_drawn_over_it():
+    picture = overlay(np.zeros((*SIZE, 1)), box(5, 15, 5, 25), box(5, 15, 5, 25))[CAPTION_PX:]
+    assert not coloured(picture, TRUTH_RGB).any()
+    assert coloured(picture, PREDICTION_RGB)[5, 5:25].all()
+
+
+def test_a_single_pixel_is_outlined_too():
+    picture = overlay(np.zeros((*SIZE, 1)), box(7, 8, 9, 10), NO_MASK)[CAPTION_PX:]
+    np.testing.assert_array_equal(coloured(picture, TRUTH_RGB), box(7, 8, 9, 10))
+
+
+def test_a_hole_is_outlined_too():
+    ring = box(5, 35, 5, 35) & ~box(15, 25, 15, 25)
+    picture = overlay(np.zeros((*SIZE, 1)), ring, NO_MASK)[CAPTION_PX:]
+    assert coloured(picture, TRUTH_RGB)[14, 15:25].all()
+    assert coloured(picture, TRUTH_RGB)[15:25, 25].all()
+
+
+def test_an_overlay_leaves_its_image_and_masks_as_they_were():
+    image_HWC, mask_HW = np.full((*SIZE, 3), 0.5), box(5, 15, 5, 25)
+    overlay(image_HWC, mask_HW, mask_HW)
+    assert (image_HWC == 0.5).all()
+    np.testing.assert_array_equal(mask_HW, box(5, 15, 5, 25))
+
+
+def test_the_legend_above_an_overlay_is_in_both_colours():
+    strip = overlay(np.zeros((*SIZE, 1)), NO_MASK, NO_MASK)[:CAPTION_PX]
+    red, green, _ = np.moveaxis(strip.astype(int), -1, 0)
+    assert ((green > 100) & (red < green / 10)).any()
+    assert ((red > 100) & (green < red / 2)).any()
+
+
+@pytest.mark.parametrize(("size", "times"), [((100, 300), 3), ((300, 128), 2), ((257, 256), 1)])
+def test_a_small_picture_is_enlarged_by_the_least_whole_number_that_suffices(size, times):
+    wanted = CAPTION_PX + size[0] * times, size[1] * times
+    zeros, no_mask = np.zeros((*size, 1)), np.zeros(size, bool)
+    assert min(size) * times >= SMALLEST_PX > min(size) * (times - 1)
+    assert overlay(zeros, no_mask, no_mask).shape == (*wanted, 3)
+    assert triptych(zeros, no_mask, np.zeros(size)).shape == (wanted[0], 3 * wanted[1], 3)
+
+
+def test_the_outline_of_an_enlarged_picture_stays_one_pixel_thin():
+    """64 x 64 is enlarged four times: a pixel becomes a square of four, its rim is drawn."""
+    mask_HW = np.zeros((64, 64), bool)
+    mask_HW[10, 20] = True
+    picture = overlay(np.zeros((64, 64, 1)), mask_HW, np.zeros((64, 64), bool))[CAPTION_PX:]
+    rim = np.zeros((256, 256), bool)
+    rim[40:44, 80:84] = True
+    rim[41:43, 81:83] = False
+    np.testing.assert_array_equal(coloured(picture, TRUTH_RGB), rim)
+
+
+def history(path, **changes):
+    columns = {
+        "epoch": [1, 2, 3],
+        "epoch_s": [1.0, 1.0, 1.0],
+        "lr": [0.1, 0.1, 0.1],
+        "train/loss": [0.9, 0.5, 0.2],
+        "val/loss": [0.8, 0.7, 0.75],
+        "train/dice_coef": [0.1, 0.2, 0.3],
+        "val/dice_coef": [0.1, 0.15, 0.2],
+    }
+    pd.DataFrame(columns | changes).to_csv(path, index=False)
+    return path
+
+
+def drawn(path):
+    """Return the picture of a plot, which must not be blank."""
+    picture = cv2.imread(str(path))
+    assert picture.std() > 1
+    return picture
+
+
+def differ(one, other):
+    return one.shape != other.shape or (one != other).any()
+
+
+def test_each_curve_with_a_validation_has_a_plot(tmp_path):
+    curves(history(tmp_path / "history.csv"), 2, tmp_path / "figures")
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == [
+        "dice_coef.png",
+        "loss.png",
+    ]
+    for path in (tmp_path / "figures").iterdir():
+        drawn(path)
+
+
+@pytest.mark.parametrize("column", ["train/loss", "val/loss"])
+def test_a_plot_shows_training_and_validation(column, tmp_path):
+    curves(history(tmp_path / "a.csv"), 2, tmp_path / "a")
+    curves(history(tmp_path / "b.csv", **{column: [0.85, 0.3, 0.6]}), 2, tmp_path / "b")
+    assert differ(drawn(tmp_path / "a" / "loss.png"), drawn(tmp_path / "b" / "loss.png"))
+
+
+def test_a_plot_marks_the_best_epoch(tmp_path):
+    for best in (1, 2):
+        curves(history(tmp_path / "h.csv"), best, tmp_path / str(best))
+    assert differ(drawn(tmp_path / "1" / "loss.png"), drawn(tmp_path / "2" / "loss.png"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"val/loss": [0.8, np.nan, 0.7]}, {"train/loss": [np.nan] * 3, "val/loss": [np.nan] * 3}],
+)
+def test_a_curve_with_gaps_is_still_drawn(changes, tmp_path):
+    curves(history(tmp_path / "history.csv", **changes), 1, tmp_path)
+    drawn(tmp_path / "loss.png")
+
+
+def test_a_history_of_one_epoch_is_drawn(tmp_path):
+    path = history(tmp_path / "history.csv")
+    pd.read_csv(path).head(1).to_csv(path, index=False)
+    curves(path, 1, tmp_path)
+    drawn(tmp_path / "loss.png")
+
+
+def rows(*values):
+    return [{"case": f"p{i}", "dice": value} for i, value in enumerate(values)]
+
+
+@pytest.mark.parametrize(
+    ("values", "mean", "ends"),
+    [
+        ((0.2, 0.9, 0.5), 0.53, (0.2, 0.9)),
+        ((0.2, np.nan, 0.5), 0.35, (0.2, 0.5)),
+        ((0.7,), 0.7, (np.nan, np.nan)),
+        ((np.nan, np.nan), np.nan, (np.nan, np.nan)),
+    ],
+)
+def test_case_scores_are_drawn_also_where_some_or_all_are_undefined(values, mean, ends, tmp_path):
+    case_scores(rows(*values), "dice", mean, ends, tmp_path / "figures" / "dice.png")
+    drawn(tmp_path / "figures" / "dice.png")
+
+
+def test_an_undefined_case_does_not_look_like_one_of_zero(tmp_path):
+    for name, value in (("undefined", np.nan), ("zero", 0.0)):
+        case_scores(rows(0.5, value), "dice", 0.5, (0.4, 0.6), tmp_path / f"{name}.png")
+    assert differ(drawn(tmp_path / "undefined.png"), drawn(tmp_path / "zero.png"))
+
+
+def test_the_order_of_the_cases_does_not_change_the_plot(tmp_path):
+    given = rows(0.2, 0.9, 0.5)
+    case_scores(given, "dice", 0.5, (0.4, 0.6), tmp_path / "a.png")
+    case_scores(given[::-1], "dice", 0.5, (0.4, 0.6), tmp_path / "b.png")
+    assert not differ(drawn(tmp_path / "a.png"), drawn(tmp_path / "b.png"))
+
+
+def test_many_cases_make_the_plot_higher(tmp_path):
+    for n in (3, 30):
+        case_scores(rows(*np.linspace(0, 1, n)), "dice", 0.5, (0.4, 0.6), tmp_path / f"{n}.png")
+    assert drawn(tmp_path / "30.png").shape[0] > 1.5 * drawn(tmp_path / "3.png").shape[0]

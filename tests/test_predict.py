@@ -1,0 +1,257 @@
+"""Facts about `seg.predict`: masks known in advance, at the size of the original."""
+
+from itertools import pairwise
+
+import cv2
+import keras
+import numpy as np
+import pytest
+
+from seg.contracts import Case, SegError, Slice
+from seg.data import folder
+from seg.figures import CAPTION_PX
+from seg.models.saved import check_shapes
+from seg.predict import predict_cases, saved
+
+
+def weigher(size, weights, bias):
+    """Return a model whose logit is the pixel's weighted sum of channels, plus a bias."""
+    inputs = keras.Input((*size, len(weights)))
+    layer = keras.layers.Conv2D(1, 1)
+    model = keras.Model(inputs, layer(inputs))
+    layer.set_weights([np.array(weights).reshape(1, 1, -1, 1), np.array([bias])])
+    return model
+
+
+@pytest.fixture(scope="module")
+def bright():
+    """Model of 16 x 16 grey pixels: foreground is what is brighter than a half."""
+    return weigher((16, 16), [200.0], -100.0)
+
+
+@pytest.fixture
+def case_of(tmp_path):
+    """Return a function that writes pictures as a case; the truth of each is its upper half."""
+
+    def written(patient, *pictures):
+        slices = []
+        for i, picture in enumerate(pictures):
+            name = f"{patient}_{i}"
+            image, mask = tmp_path / f"{name}_image.png", tmp_path / f"{name}_mask.png"
+            truth = np.zeros(picture.shape[:2], np.uint8)
+            truth[: len(truth) // 2] = 255
+            cv2.imwrite(str(image), picture)
+            cv2.imwrite(str(mask), truth)
+            slices.append(Slice(name, image, mask))
+        return Case(patient, tuple(slices))
+
+    return written
+
+
+def half_bright(height, width):
+    picture = np.zeros((height, width), np.uint8)
+    picture[:, : width // 2] = 255
+    return picture
+
+
+def masks(model, cases, **options):
+    return [p.mask_HW for p in predict_cases(model, cases, 127.5, **{"batch_size": 4} | options)]
+
+
+@pytest.mark.parametrize(
+    "size", [(16, 16), (32, 32), (64, 32), (32, 64), (16, 128), (8, 8), (128, 96), (96, 128)]
+)
+def test_the_bright_half_is_found_exactly_at_the_original_size(size, bright, case_of):
+    picture = half_bright(*size)
+    (mask_HW,) = masks(bright, [case_of("a", picture)])
+    assert mask_HW.dtype == bool
+    np.testing.assert_array_equal(mask_HW, picture > 0)
+
+
+@pytest.mark.parametrize(
+    "size", [(33, 47), (47, 33), (5, 90), (90, 7), (17, 16), (101, 13), (9, 11)]
+)
+@pytest.mark.parametrize("level", [0, 255])
+def test_a_picture_of_one_level_is_all_or_none_up_to_its_border(size, level, bright, case_of):
+    """The zeros around the scaled picture must not reach into it."""
+    (mask_HW,) = masks(bright, [case_of("a", np.full(size, level, np.uint8))])
+    assert mask_HW.shape == size
+    assert (mask_HW == (level > 0)).all()
+
+
+@pytest.mark.parametrize("size", [(33, 47), (47, 33), (101, 64), (50, 99)])
+def test_odd_sizes_are_found_to_within_a_pixel_of_the_model(size, bright, case_of):
+    picture = half_bright(*size)
+    (mask_HW,) = masks(bright, [case_of("a", picture)])
+    reach = -(-max(size) // 16)
+    sure = np.abs(np.arange(size[1]) + 0.5 - size[1] // 2) > reach
+    np.testing.assert_array_equal(mask_HW[:, sure], (picture > 0)[:, sure])
+
+
+def test_model_sizes_need_not_be_square(case_of):
+    picture = half_bright(64, 32)
+    (mask_HW,) = masks(weigher((16, 32), [200.0], -100.0), [case_of("a", picture)])
+    np.testing.assert_array_equal(mask_HW, picture > 0)
+
+
+@pytest.fixture
+def five(case_of):
+    """Three cases of five pictures of five sizes, of different brightness patterns."""
+    rng = np.random.default_rng(0)
+    sizes = [(20, 36), (16, 16), (36, 20), (50, 50), (9, 31)]
+    noise = [rng.integers(0, 256, size, np.uint8) for size in sizes]
+    return [case_of("b", *noise[:2]), case_of("a", noise[2]), case_of("c", *noise[3:])]
+
+
+def test_predictions_come_in_the_order_of_cases_and_slices(bright, five):
+    found = list(predict_cases(bright, five, 127.5, batch_size=2))
+    assert [(p.patient, p.slice.id) for p in found] == [
+        ("b", "b_0"),
+        ("b", "b_1"),
+        ("a", "a_0"),
+        ("c", "c_0"),
+        ("c", "c_1"),
+    ]
+    for prediction, size in zip(
+        found, [(20, 36), (16, 16), (36, 20), (50, 50), (9, 31)], strict=True
+    ):
+        assert prediction.mask_HW.shape == prediction.truth_HW.shape == size
+
+
+def test_the_batch_size_changes_no_mask(bright, five):
+    one_by_one = masks(bright, five, batch_size=1)
+    assert any(mask_HW.any() and not mask_HW.all() for mask_HW in one_by_one)
+    assert all(differs(a, b) for a, b in pairwise(one_by_one))
+    for batch_size in (2, 5, 64):
+        for mask_HW, wanted_HW in zip(
+            masks(bright, five, batch_size=batch_size), one_by_one, strict=True
+        ):
+            np.testing.assert_array_equal(mask_HW, wanted_HW)
+
+
+def differs(a, b):
+    return a.shape != b.shape or (a != b).any()
+
+
+def test_predictions_are_made_as_they_are_asked_for(bright, five):
+    """A file that is gone is met only when its batch is due."""
+    five[2].slices[1].image.unlink()
+    stream = predict_cases(bright, five, 127.5, batch_size=2)
+    assert [next(stream).slice.id for _ in range(4)] == ["b_0", "b_1", "a_0", "c_0"]
+    with pytest.raises(FileNotFoundError):
+        next(stream)
+
+
+def test_no_cases_give_no_predictions(bright):
+    assert masks(bright, []) == []
+
+
+def test_the_truth_is_that_of_the_file_above_the_mask_threshold(bright, tmp_path, case_of):
+    case = case_of("a", half_bright(20, 30))
+    grey = np.zeros((20, 30), np.uint8)
+    grey[:5], grey[5:10] = 100, 200
+    cv2.imwrite(str(case.slices[0].mask), grey)
+    truths = [
+        next(predict_cases(bright, [case], threshold, batch_size=1)).truth_HW
+        for threshold in (0, 127.5)
+    ]
+    np.testing.assert_array_equal(truths[0], grey > 0)
+    np.testing.assert_array_equal(truths[1], grey == 200)
+
+
+def test_the_model_sees_images_over_0_to_1(bright, case_of):
+    """The logit turns at a brightness of a half: 127 of 255 lies below, 128 above."""
+    below, above = masks(
+        bright, [case_of("a", *(np.full((16, 16), v, np.uint8) for v in (127, 128)))]
+    )
+    assert not below.any()
+    assert above.all()
+
+
+def test_images_of_16_bits_keep_their_finer_levels(bright, case_of):
+    levels = [np.full((16, 16), level, np.uint16) for level in (32700, 32800)]
+    below, above = masks(bright, [case_of("a", *levels)])
+    assert not below.any()
+    assert above.all()
+
+
+def test_the_model_sees_red_first(case_of):
+    model = weigher((16, 16), [200.0, 0.0, 0.0], -100.0)
+    red, blue = np.zeros((2, 16, 16, 3), np.uint8)
+    red[..., 2], blue[..., 0] = 255, 255
+    found, other = masks(model, [case_of("a", red, blue)])
+    assert found.all()
+    assert not other.any()
+
+
+def test_a_probability_equal_to_the_threshold_is_foreground(case_of):
+    undecided, case = weigher((16, 16), [0.0], 0.0), case_of("a", half_bright(20, 30))
+    assert masks(undecided, [case])[0].all()
+    assert masks(undecided, [case], threshold=0.5)[0].all()
+    assert not masks(undecided, [case], threshold=0.5001)[0].any()
+
+
+def test_a_lower_threshold_finds_more(case_of):
+    model, case = weigher((16, 16), [4.0], -2.0), case_of("a", half_bright(64, 64))
+    n_found = [masks(model, [case], threshold=t)[0].sum() for t in (0.05, 0.2, 0.5, 0.8, 0.95)]
+    assert n_found[0] == 64 * 64
+    assert n_found[0] > n_found[1] > n_found[2] > n_found[3] > n_found[4] == 0
+
+
+@pytest.mark.xfail(strict=True, raises=TypeError, reason="size None,None reaches fit_image")
+def test_what_check_shapes_lets_through_can_be_predicted(case_of):
+    model = weigher((None, None), [200.0], -100.0)
+    try:
+        check_shapes(model, (16, 16), 1)
+    except SegError:
+        return
+    picture = half_bright(32, 32)
+    np.testing.assert_array_equal(masks(model, [case_of("a", picture)])[0], picture > 0)
+
+
+def test_a_whole_cohort_is_predicted_slice_for_slice(cohort):
+    """The logit turns at 0.401, between 102 and 103 of 255."""
+    cases = folder.read(cohort, r"^(p\d+)_")
+    model = weigher((32, 32), [200.0], -80.2)
+    for prediction in predict_cases(model, cases, 127.5, batch_size=5):
+        image = cv2.imread(str(prediction.slice.image), cv2.IMREAD_UNCHANGED)
+        truth = cv2.imread(str(prediction.slice.mask), cv2.IMREAD_UNCHANGED)
+        np.testing.assert_array_equal(prediction.mask_HW, image > 102)
+        np.testing.assert_array_equal(prediction.truth_HW, truth > 127)
+
+
+def test_masks_are_saved_losslessly_as_0_and_255_at_the_original_size(bright, five, tmp_path):
+    for prediction in saved(predict_cases(bright, five, 127.5, batch_size=2), tmp_path / "run"):
+        file = tmp_path / "run" / "predictions" / f"{prediction.slice.id}.png"
+        np.testing.assert_array_equal(
+            cv2.imread(str(file), cv2.IMREAD_UNCHANGED), np.where(prediction.mask_HW, 255, 0)
+        )
+
+
+def test_an_overlay_is_saved_for_each_slice(bright, five, tmp_path):
+    ids = [p.slice.id for p in saved(predict_cases(bright, five, 127.5, 2), tmp_path)]
+    assert sorted(path.stem for path in (tmp_path / "overlays").iterdir()) == sorted(ids)
+
+
+def test_an_overlay_of_a_large_image_has_a_pixel_for_each_of_its_pixels(bright, case_of, tmp_path):
+    case = case_of("a", half_bright(260, 300))
+    list(saved(predict_cases(bright, [case], 127.5, 1), tmp_path))
+    picture = cv2.imread(str(tmp_path / "overlays" / "a_0.png"))
+    assert picture.shape == (260 + CAPTION_PX, 300, 3)
+
+
+def test_an_overlay_keeps_the_colours_of_the_image(tmp_path, case_of):
+    """Below the truth in the upper half, and with nothing predicted, the picture is bare."""
+    orange = np.full((256, 260, 3), (0, 128, 255), np.uint8)
+    nothing = weigher((16, 16), [0.0, 0.0, 0.0], -100.0)
+    list(saved(predict_cases(nothing, [case_of("a", orange)], 127.5, 1), tmp_path))
+    picture = cv2.imread(str(tmp_path / "overlays" / "a_0.png"))[CAPTION_PX:]
+    assert (picture[128:] == (0, 128, 255)).all()
+
+
+def test_saving_passes_every_prediction_on_unchanged_and_one_at_a_time(bright, five, tmp_path):
+    predictions = list(predict_cases(bright, five, 127.5, batch_size=5))
+    stream = saved(predictions, tmp_path)
+    assert next(stream) is predictions[0]
+    assert [path.name for path in (tmp_path / "predictions").iterdir()] == ["b_0.png"]
+    assert [id(p) for p in stream] == [id(p) for p in predictions[1:]]
