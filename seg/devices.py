@@ -35,10 +35,11 @@ def strategy(devices: str, batch_size: int) -> tf.distribute.Strategy:
     n_cpus = int(number or 1) if kind == "cpu" else 1
     try:
         tf.config.set_visible_devices(gpus, "GPU")
-        tf.config.set_logical_device_configuration(
-            tf.config.list_physical_devices("CPU")[0],
-            [tf.config.LogicalDeviceConfiguration()] * n_cpus,
-        )
+        if n_cpus > 1:
+            tf.config.set_logical_device_configuration(
+                tf.config.list_physical_devices("CPU")[0],
+                [tf.config.LogicalDeviceConfiguration()] * n_cpus,
+            )
         for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)
     except RuntimeError as error:
@@ -62,3 +63,12 @@ def set_numerics(precision: str, deterministic: bool) -> None:
     keras.mixed_precision.set_dtype_policy(precision)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
+
+
+def describe(strategy: tf.distribute.Strategy) -> str:
+    """Return the names of the devices that a strategy uses, as "GPU:0 (NVIDIA H100)"."""
+    gpus = tf.config.get_visible_devices("GPU")
+    if not gpus:
+        return ", ".join(f"CPU:{i}" for i in range(strategy.num_replicas_in_sync))
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+    return ", ".join(f"GPU:{i} ({d.get('device_name')})" for i, d in enumerate(details))

@@ -85,6 +85,12 @@ def interval(values: np.ndarray) -> tuple[float, float]:
     if len(values) < 2:
         return float("nan"), float("nan")
     found = stats.bootstrap(
-        (values,), np.mean, confidence_level=0.95, method="percentile", rng=0, n_resamples=9999
+        (values,),
+        np.mean,
+        confidence_level=0.95,
+        method="percentile",
+        n_resamples=9999,
+        batch=1000,
+        rng=0,
     ).confidence_interval
     return float(found.low), float(found.high)

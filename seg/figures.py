@@ -16,6 +16,7 @@ TRUTH_RGB = (0, 200, 83)
 PREDICTION_RGB = (255, 64, 160)
 CAPTION_PX = 18
 SMALLEST_PX = 256
+MOST_CASES = 60
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:
@@ -81,11 +82,13 @@ def curves(history_csv: Path, best_epoch: int, folder: Path) -> None:
 
 
 def case_scores(rows: list[dict], score: str, mean: float, interval: tuple, path: Path) -> None:
-    """Plot one score of every case, sorted, with the mean and its 95% interval."""
-    table = pd.DataFrame(rows).sort_values(score, na_position="first")
+    """Plot one score of the cases (of many, the lowest), with the mean and its 95% interval."""
+    table = pd.DataFrame(rows).sort_values(score, na_position="first")[:MOST_CASES]
     figure = Figure(figsize=(6, max(2.0, 0.22 * len(table) + 1)))
     axes = figure.subplots()
-    axes.barh(table["case"].astype(str), table[score].fillna(0), color="#4c78a8")
+    places = range(len(table))
+    axes.barh(places, table[score].fillna(0), color="#4c78a8")
+    axes.set_yticks(places, table["case"], parse_math=False)
     for i, value in enumerate(table[score]):
         if np.isnan(value):
             axes.text(0.01, i, "undefined: no target, none predicted", va="center", fontsize=7)

@@ -21,6 +21,7 @@ from seg.figures import overlay, write_png
 def predict_cases(
     model: keras.Model,
     cases: Sequence[Case],
+    size: tuple[int, int],
     mask_threshold: float,
     batch_size: int,
     threshold: float = 0.5,
@@ -30,12 +31,13 @@ def predict_cases(
     Args:
         model: float images BHWC over 0..1 to logits BHW1, on one device.
         cases: with truth.
+        size: (height, width) of the model's input.
         mask_threshold: of the truth, as in training.
         batch_size: slices predicted at once.
         threshold: a pixel whose probability, brought to the original size, is at least this is
             foreground.
     """
-    *size, channels = model.input_shape[1:]
+    channels = model.input_shape[-1]
     members = [(case.patient, slice_) for case in cases for slice_ in case.slices]
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(members), batch_size):

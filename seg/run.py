@@ -62,8 +62,9 @@ def run(cfg: DictConfig, folder: Path, job: Job = Job()) -> float:  # noqa: B008
     with _stderr_to(folder / "run.log"):
         strategy = devices.strategy(cfg.trainer.devices, cfg.trainer.batch_size)
     OmegaConf.save(cfg, folder / "config.yaml")
-    tags, sent = reproduce.provenance(), (uri, cfg.tracking.experiment, _params(cfg, job))
-    with track.start(folder, *sent, tags, outputs, job.sweep) as tracker:
+    tags = reproduce.provenance() | {"devices": devices.describe(strategy)}
+    to = (uri, cfg.tracking.experiment)
+    with track.start(folder, *to, _params(cfg, job), tags, outputs, job.sweep) as tracker:
         checkpoint = _checkpoint(cfg.checkpoint, uri, folder)
         with strategy.scope():
             model = saved.load(checkpoint) if checkpoint else _model(cfg)
@@ -80,7 +81,7 @@ def run(cfg: DictConfig, folder: Path, job: Job = Job()) -> float:  # noqa: B008
         summary = {}
         if "train" in stages:
             summary |= _train(cfg, model, splits, folder, tracker)
-            model = saved.load(folder / "model.keras")
+            model = saved.drop_training_state(folder / "model.keras")
             rows = evaluate.score_cases(_predictions(cfg, model, splits.valid))
             summary |= evaluate.summarize(rows, "val")
             if cfg.tracking.log_model:
@@ -137,7 +138,9 @@ def _train(
 def _predictions(cfg: DictConfig, model: keras.Model, cases: tuple[Case, ...]) -> Iterator:
     from seg import predict
 
-    return predict.predict_cases(model, cases, cfg.dataset.mask_threshold, cfg.trainer.batch_size)
+    return predict.predict_cases(
+        model, cases, image_size(cfg), cfg.dataset.mask_threshold, cfg.trainer.batch_size
+    )
 
 
 def _test(
@@ -218,7 +221,7 @@ def _write_json(path: Path, values: dict) -> None:
     path.write_text(json.dumps(finite, indent=2, allow_nan=False) + "\n")
 
 
-def _new_folder(cfg: DictConfig) -> Path:
+def new_folder(cfg: DictConfig) -> Path:
     """Make OUTPUTS/DATASET/MODEL/TIME-ID, never one that exists."""
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
     folder = Path(cfg.paths.outputs) / cfg.dataset.name / str(cfg.model.name) / name
@@ -270,7 +273,7 @@ def main(cfg: DictConfig) -> float:
         overrides=tuple(hydra_job.overrides.task),
         sweep=Path(hydra_job.sweep.dir) if multirun else None,
     )
-    folder = _new_folder(cfg)
+    folder = new_folder(cfg)
     with _logged(folder):
         log.info("run folder %s", folder)
         value = run(cfg, folder, job)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,11 +15,13 @@ from typing import Any
 # MLflow's own defaults hang 248 s in each call to a dead server; read at its import.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
 import keras
 import mlflow
 import numpy as np
 from filelock import FileLock
+from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
@@ -44,7 +47,7 @@ class MlflowRun:
     ) -> None:
         """Create the run, and its store, experiment and parent run where they are missing."""
         self.run_id: str | None = None
-        self._guarded(self._open, uri, experiment, name, tags, home, sweep)
+        self._guarded(lambda: self._open(uri, experiment, name, tags, home, sweep))
 
     def _open(
         self,
@@ -58,8 +61,7 @@ class MlflowRun:
         home.mkdir(parents=True, exist_ok=True)
         # A store that three processes create at once breaks two of them.
         with FileLock(home / ".mlflow.lock"):
-            mlflow.set_tracking_uri(uri)
-            self.client = mlflow.MlflowClient()
+            self.client = mlflow.MlflowClient(uri)
             experiment_id = _experiment(self.client, experiment, home)
             parent = _parent(self.client, experiment_id, sweep) if sweep else {}
         run = self.client.create_run(experiment_id, run_name=name, tags={**tags, **parent})
@@ -67,28 +69,35 @@ class MlflowRun:
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Set the parameters, once."""
-        self._send(mlflow.log_params, dict(values), run_id=self.run_id)
+        params = [Param(name, str(value)) for name, value in values.items()]
+        self._send(lambda: self.client.log_batch(self.run_id, params=params))
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
         """Send scalars by name."""
-        self._send(mlflow.log_metrics, dict(values), step=step, run_id=self.run_id)
+        now = int(time.time() * 1000)
+        metrics = [Metric(name, value, now, step or 0) for name, value in values.items()]
+        self._send(lambda: self.client.log_batch(self.run_id, metrics=metrics))
 
     def image(self, pixels_HWC: np.ndarray, key: str, step: int) -> None:
         """Send a uint8 RGB picture; the same key at several steps makes a slider."""
         key = re.sub(r"[^\w./ -]", "_", key)
-        self._send(self.client.log_image, self.run_id, pixels_HWC, key=key, step=step)
+        self._send(lambda: self.client.log_image(self.run_id, pixels_HWC, key=key, step=step))
 
     def tag(self, name: str, value: str) -> None:
         """Set a tag."""
-        self._send(self.client.set_tag, self.run_id, name, value)
+        self._send(lambda: self.client.set_tag(self.run_id, name, value))
 
     def folder(self, folder: Path) -> None:
         """Send the files of a run's folder, but the model and the pictures sent before."""
         for path in sorted(folder.iterdir()):
-            if path.is_dir() and path.name not in NOT_SENT:
-                self._send(self.client.log_artifacts, self.run_id, str(path), path.name)
-            elif path.name not in NOT_SENT:
-                self._send(self.client.log_artifact, self.run_id, str(path))
+            if path.name not in NOT_SENT:
+                self._send(lambda path=path: self._artifact(path))
+
+    def _artifact(self, path: Path) -> None:
+        if path.is_dir():
+            self.client.log_artifacts(self.run_id, str(path), path.name)
+        else:
+            self.client.log_artifact(self.run_id, str(path))
 
     def model(self, model: keras.Model, requirements: list[str]) -> None:
         """Send a model with a signature that leaves the batch size open."""
@@ -96,35 +105,39 @@ class MlflowRun:
         def schema(shape: tuple) -> Schema:
             return Schema([TensorSpec(np.dtype("float32"), (-1, *shape[1:]))])
 
-        self._send(
-            Model.log,
-            None,
-            flavor=mlflow.keras,
-            run_id=self.run_id,
-            name="model",
-            model=model,
-            signature=ModelSignature(schema(model.input_shape), schema(model.output_shape)),
-            pip_requirements=requirements,
-        )
+        signature = ModelSignature(schema(model.input_shape), schema(model.output_shape))
+
+        def send() -> None:
+            with _only_store(self.client.tracking_uri):
+                Model.log(
+                    None,
+                    flavor=mlflow.keras,
+                    run_id=self.run_id,
+                    name="model",
+                    model=model,
+                    signature=signature,
+                    pip_requirements=requirements,
+                )
+
+        self._send(send)
 
     def close(self, status: str) -> None:
         """Say how the run ended: FINISHED, FAILED or KILLED."""
-        self._send(self.client.set_terminated, self.run_id, status)
+        self._send(lambda: self.client.set_terminated(self.run_id, status))
 
-    def _send(self, call: Callable, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+    def _send(self, call: Callable[[], object]) -> None:
         if self.run_id is not None:
-            self._guarded(call, *args, **kwargs)
+            self._guarded(call)
 
-    def _guarded(self, call: Callable, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+    def _guarded(self, call: Callable[[], object]) -> None:
         try:
-            return call(*args, **kwargs)
+            call()
         except (MlflowException, OSError) as error:
             log.warning(
                 "tracking stopped; the run goes on and its folder holds everything: %s",
                 str(error).partition("\n")[0],
             )
             self.run_id = None
-            return None
 
 
 def default_uri(outputs: Path) -> str:
@@ -172,21 +185,38 @@ def start(
 
 
 def fetch_model(run_id: str, uri: str, into: Path) -> Path:
-    """Download the model of a run and return its .keras file.
+    """Download the model of a run and return its .keras file, splits.json beside it.
 
     Raises:
         SegError: there is no such run, or it has no model.
     """
+
+    download = mlflow.artifacts.download_artifacts
     try:
-        mlflow.set_tracking_uri(uri)
-        got = mlflow.artifacts.download_artifacts(f"runs:/{run_id}/model", dst_path=str(into))
-        mlflow.artifacts.download_artifacts(f"runs:/{run_id}/splits.json", dst_path=str(into))
+        with _only_store(uri):
+            got = Path(download(f"runs:/{run_id}/model", dst_path=str(into)))
+            splits = Path(download(f"runs:/{run_id}/splits.json", dst_path=str(into)))
     except (MlflowException, OSError) as error:
         raise SegError(
             f"checkpoint: no .keras file, no run folder and no MLflow run with a model at {uri} "
             f"is called {run_id}"
         ) from error
-    return next(Path(got).rglob("*.keras"))
+    model = next(got.rglob("*.keras"))
+    splits.rename(model.parent / splits.name)
+    return model
+
+
+@contextmanager
+def _only_store(uri: str) -> Iterator[None]:
+    """Set MLflow's global store, which models go by, and the variable that it keeps it in."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(None)
+        if before is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = before
 
 
 def _experiment(client: mlflow.MlflowClient, name: str, home: Path) -> str:

@@ -99,7 +99,7 @@ class StopNonFinite(keras.callbacks.Callback):
         if not math.isfinite(loss):
             raise SegError(
                 f"loss is {loss} in epoch {self.epoch + 1}, step {batch + 1}: lower "
-                f"optimizer.learning_rate (now {float(self.model.optimizer.learning_rate):g}), "
+                f"optimizer.learning_rate (now {_learning_rate(self.model):g}), "
                 "set optimizer.clipvalue, or take trainer.precision=float32"
             )
 
@@ -136,7 +136,7 @@ class History(keras.callbacks.Callback):
         row = {
             "epoch_s": time.perf_counter() - self.begun,
             "train/images_per_s": self.images_per_epoch / (self.trained - self.begun),
-            "lr": float(self.model.optimizer.learning_rate),
+            "lr": _learning_rate(self.model),
             **curves,
         }
         self.rows.append({"epoch": epoch + 1, **row})
@@ -229,6 +229,10 @@ def _watched(slices: Slices, n: int) -> Slices:
         candidates = np.arange(len(slices.ids))
     places = np.linspace(0, len(candidates) - 1, min(n, len(candidates)) + 2)[1:-1]
     return slices.take(sorted({int(candidates[round(place)]) for place in places}))
+
+
+def _learning_rate(model: keras.Model) -> float:
+    return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
 
 
 def _our_name(name: str) -> str:

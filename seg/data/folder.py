@@ -53,15 +53,17 @@ def read(root: str | Path, patient_pattern: str | None) -> list[Case]:
 
 
 def _cases(folder: Path, side: str | None, patient_pattern: str | None) -> list[Case]:
-    slices: dict[tuple[str, bool], list[Slice]] = defaultdict(list)
+    slices: dict[str, list[Slice]] = defaultdict(list)
+    unidentified = set()
     for name, image, mask in _pairs(folder):
         match = re.search(patient_pattern, name) if patient_pattern else None
-        slices[(match[1], True) if match else (name, False)].append(
-            Slice(id=f"{side}_{name}" if side else name, image=image, mask=mask)
-        )
+        patient = match[1] if match else name
+        if not match:
+            unidentified.add(patient)
+        slices[patient].append(Slice(id=f"{side}_{name}" if side else name, image=image, mask=mask))
     return [
-        Case(patient, tuple(members), side, identified)
-        for (patient, identified), members in sorted(slices.items())
+        Case(patient, tuple(members), side, patient not in unidentified)
+        for patient, members in sorted(slices.items())
     ]
 
 

@@ -36,6 +36,11 @@ class SSIM(SegmentationLoss):
 
     def of(self, truth: KerasTensor, logits: KerasTensor) -> KerasTensor:
         """Return (B,) of float32 over 0..2."""
+        if min(logits.shape[1:3]) < self.window:
+            raise ValueError(
+                f"loss {self.name}: window must fit into the picture. Received: "
+                f"{self.window} for {logits.shape[1]}x{logits.shape[2]}"
+            )
         p = ops.sigmoid(logits)
         mean_t, mean_p = self._blur(truth), self._blur(p)
         var_t = self._blur(truth * truth) - mean_t * mean_t

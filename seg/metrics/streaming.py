@@ -55,9 +55,8 @@ class _Pooled(keras.metrics.Metric):
     ) -> None:
         """Add one batch."""
         above, below = self.counted(y_true > 0.5, y_pred >= 0)
-        # Means, not counts: float32 sums of single pixels stop growing at 2^24.
-        self.above.assign_add(ops.mean(ops.cast(above, "float32")))
-        self.below.assign_add(ops.mean(ops.cast(below, "float32")))
+        self.above.assign_add(_shares(above))
+        self.below.assign_add(_shares(below))
 
     def result(self) -> KerasTensor:
         """Return the ratio, 0 where nothing was counted."""
@@ -66,6 +65,14 @@ class _Pooled(keras.metrics.Metric):
     def get_config(self) -> dict:
         """Return the constructor's arguments."""
         return {"name": self.name}
+
+
+def _shares(pixels: KerasTensor) -> KerasTensor:
+    """Sum over samples the share of pixels that are True.
+
+    A float32 count of single pixels would stop growing at 2^24.
+    """
+    return ops.sum(ops.mean(ops.cast(pixels, "float32"), axis=tuple(range(1, len(pixels.shape)))))
 
 
 @keras.saving.register_keras_serializable(package="seg")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 import keras
 
+import seg.models.swin  # noqa: F401  Keras finds only the layers of imported files
 from seg.contracts import SegError
 
 
@@ -17,7 +19,7 @@ def load(path: Path) -> keras.Model:
     """
     try:
         return keras.saving.load_model(path, compile=False)
-    except (ValueError, OSError, TypeError) as error:
+    except (ValueError, OSError, TypeError, KeyError, BadZipFile) as error:
         raise SegError(
             f"checkpoint: {path} is not a readable .keras file ({str(error).splitlines()[0]})"
         ) from error
@@ -38,3 +40,16 @@ def check_shapes(model: keras.Model, size: tuple[int, int], channels: int) -> No
                 f"model {model.name}: {what} must be {wanted}, with dataset.image_size and "
                 f"dataset.channels as they are. Received: {got}"
             )
+
+
+def drop_training_state(path: Path) -> keras.Model:
+    """Save a model again without its loss and optimizer, and return it, ready for prediction.
+
+    What is left is a third of the size, and loads without this package unless the model has
+    layers of its own.
+    """
+    model = load(path)
+    aside = path.with_suffix(".tmp.keras")
+    model.save(aside)
+    aside.replace(path)
+    return model

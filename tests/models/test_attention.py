@@ -11,6 +11,11 @@ from seg.models.unet import unet
 SMALL = {"levels": 3, "base_filters": 4}
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    keras.utils.set_random_seed(0)
+
+
 @pytest.fixture
 def restored_policy():
     policy = keras.config.dtype_policy()
@@ -130,7 +135,6 @@ def test_half_precision_gives_finite_float32_logits(policy, images_BHWC, restore
 
 
 def test_training_lowers_the_loss(images_BHWC):
-    keras.utils.set_random_seed(0)
     model = attention((16, 32, 1), levels=2, base_filters=4)
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(1e-2), loss, run_eagerly=True)

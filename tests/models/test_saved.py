@@ -79,9 +79,7 @@ def rewritten(source, target, **replaced):
     [
         "unet",
         "attention",
-        pytest.param(
-            "swin", marks=pytest.mark.xfail(strict=True, reason="saved.load registers no layers")
-        ),
+        "swin",
     ],
 )
 def test_a_process_that_imports_nothing_else_loads_it_and_gets_the_same_logits(name, by_process):
@@ -126,7 +124,6 @@ def test_an_archive_with_a_broken_part_is_refused(replaced, tiny, tmp_path):
         saved.load(broken)
 
 
-@pytest.mark.xfail(strict=True, raises=KeyError, reason="saved.load lets Keras' KeyError through")
 def test_an_archive_without_a_config_is_refused(tiny, tmp_path):
     broken = rewritten(tiny, tmp_path / "broken.keras", config=None)
     with pytest.raises(SegError, match="broken.keras is not a readable .keras file"):

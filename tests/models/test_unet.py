@@ -19,6 +19,11 @@ EXPERIMENTS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    keras.utils.set_random_seed(0)
+
+
 @pytest.fixture
 def restored_policy():
     policy = keras.config.dtype_policy()
@@ -134,7 +139,6 @@ def test_half_precision_gives_finite_float32_logits(policy, images_BHWC, restore
 
 @pytest.mark.parametrize("normalization", ["none", "batch"])
 def test_training_lowers_the_loss(images_BHWC, normalization):
-    keras.utils.set_random_seed(0)
     model = unet((16, 32, 1), normalization=normalization, levels=2, base_filters=4)
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(1e-2), loss, run_eagerly=True)
