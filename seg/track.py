@@ -16,6 +16,7 @@ from typing import Any
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 import keras
 import mlflow
@@ -23,7 +24,7 @@ import numpy as np
 from filelock import FileLock
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model, ModelSignature
+from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 from seg.contracts import SegError
@@ -108,16 +109,11 @@ class MlflowRun:
         signature = ModelSignature(schema(model.input_shape), schema(model.output_shape))
 
         def send() -> None:
-            with _only_store(self.client.tracking_uri):
-                Model.log(
-                    None,
-                    flavor=mlflow.keras,
-                    run_id=self.run_id,
-                    name="model",
-                    model=model,
-                    signature=signature,
-                    pip_requirements=requirements,
+            with _only_store(self.client.tracking_uri), mlflow.start_run(run_id=self.run_id):
+                mlflow.keras.log_model(
+                    model, name="model", signature=signature, pip_requirements=requirements
                 )
+            self.client.update_run(self.run_id, status="RUNNING")  # leaving the block ended it
 
         self._send(send)
 
@@ -190,7 +186,6 @@ def fetch_model(run_id: str, uri: str, into: Path) -> Path:
     Raises:
         SegError: there is no such run, or it has no model.
     """
-
     download = mlflow.artifacts.download_artifacts
     try:
         with _only_store(uri):

@@ -57,9 +57,8 @@ def half_bright(height, width):
 
 
 def masks(model, cases, **options):
-    return [
-        p.mask_HW for p in predict_cases(model, cases, SIZE, 127.5, **{"batch_size": 4} | options)
-    ]
+    options = {"size": SIZE, "batch_size": 4, "mask_threshold": 127.5} | options
+    return [p.mask_HW for p in predict_cases(model, cases, **options)]
 
 
 @pytest.mark.parametrize(
@@ -94,7 +93,8 @@ def test_odd_sizes_are_found_to_within_a_pixel_of_the_model(size, bright, case_o
 
 def test_model_sizes_need_not_be_square(case_of):
     picture = half_bright(64, 32)
-    (mask_HW,) = masks(weigher((16, 32), [200.0], -100.0), [case_of("a", picture)], size=(16, 32))
+    model = weigher((16, 32), [200.0], -100.0)
+    (mask_HW,) = masks(model, [case_of("a", picture)], size=(16, 32))
     np.testing.assert_array_equal(mask_HW, picture > 0)
 
 
