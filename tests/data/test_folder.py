@@ -219,3 +219,11 @@ def test_slices_that_miss_the_pattern_are_counted_in_the_log(tmp_path, caplog):
     cases = read(tmp_path, PATTERN)
     assert [(c.patient, c.identified) for c in cases] == [("odd", False), ("p1", True)]
     assert "1 of 3 slices name no patient" in caplog.text
+
+
+def test_a_slice_named_exactly_as_a_patient_belongs_to_that_patient(tmp_path):
+    lay(tmp_path, ["p1.png", "p1_0.png", "p2_0.png"])
+    assert names(read(tmp_path, PATTERN)) == [
+        (None, "p1", ["p1", "p1_0"]),
+        (None, "p2", ["p2_0"]),
+    ]
