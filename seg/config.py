@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, make_dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException, InstantiationException
@@ -18,9 +18,9 @@ from hydra.utils import get_method, instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from seg.contracts import STAGES, Scores, SegError
+from seg.contracts import Scores, SegError
 
-Stage = Enum("Stage", {name: name for name in STAGES})
+Stage = Enum("Stage", ["train", "evaluate", "infer"])
 Leakage = Enum("Leakage", ["warn", "error"])
 Mode = Enum("Mode", ["min", "max"])
 Precision = Enum("Precision", ["float32", "mixed_bfloat16", "mixed_float16"])
@@ -114,10 +114,11 @@ def validate(cfg: DictConfig) -> DictConfig:
         # `+trainer.epohcs=5` passes Hydra: only a merge of plain values onto a fresh schema
         # refuses it.
         plain = OmegaConf.to_container(cfg, enum_to_str=True)
-        cfg = OmegaConf.merge(OmegaConf.structured(Config), plain)
-        OmegaConf.resolve(cfg)
+        merged = OmegaConf.merge(OmegaConf.structured(Config), plain)
+        OmegaConf.resolve(merged)
     except OmegaConfBaseException as error:
         raise SegError(explain(error)) from error
+    cfg = cast(DictConfig, merged)
     for wrong, sentence in _contradictions(cfg):
         if wrong:
             raise SegError(sentence)
@@ -144,7 +145,7 @@ def _contradictions(cfg: DictConfig) -> list[tuple[bool, str]]:
         ),
         (
             not stages or len(set(stages)) < len(stages),
-            f"stages must name each of {', '.join(STAGES)} at most once, and one at least. "
+            f"stages must name one or more of {', '.join(Stage.__members__)}, each once. "
             f"Received: {stages}",
         ),
         (

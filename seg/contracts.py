@@ -8,8 +8,6 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-STAGES = ("train", "evaluate", "infer")
-
 
 class SegError(Exception):
     """A mistake a user can mend; the message says what, the value received, and what to do."""
@@ -20,7 +18,7 @@ class Slice:
     """One 2D image with its mask on disk.
 
     Attributes:
-        id: unique within the dataset; names the files written for this slice.
+        id: file name without ending, unique on its side of a split; names what is written of it.
         image: file of 8- or 16-bit grey or colour pixels.
         mask: file of the same height and width.
     """

@@ -13,9 +13,7 @@ def test_provenance_names_commit_command_and_versions(project):
     tags = reproduce.provenance()
     assert tags["version.tensorflow"] == tensorflow.__version__
     assert tags["mlflow.source.name"].startswith("python")
-    head = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=project, capture_output=True, text=True
-    )
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=project, capture_output=True, text=True)
     if head.returncode == 0:
         assert tags["mlflow.source.git.commit"] == head.stdout.strip()
         assert tags["git.dirty"] in ("true", "false")

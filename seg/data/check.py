@@ -26,6 +26,8 @@ def verify(cases: Sequence[Case], channels: int, mask_threshold: float) -> None:
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         raise SegError("; ".join(problems[:3]) + more)
     largest = max(value for _, value in found)
+    if largest == 0:
+        raise SegError("dataset.root: every mask is black, there is nothing to learn; check masks/")
     if largest <= mask_threshold:
         raise SegError(
             f"dataset.mask_threshold: no mask has a value above {mask_threshold:g}, the largest is "

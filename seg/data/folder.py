@@ -36,10 +36,20 @@ def read(root: str | Path, patient_pattern: str | None) -> list[Case]:
             "dataset.root=PATH (layout: PATH/images and PATH/masks), read in README.md where to "
             "get it, or take dataset=phantom, which needs none"
         )
-    sides = {SIDES[folder.name]: folder for folder in root.iterdir() if folder.name in SIDES}
+    try:
+        pattern = re.compile(patient_pattern or "()")
+    except re.error as error:
+        raise SegError(
+            f"dataset.reader.patient_pattern: {error}. Received: {patient_pattern}"
+        ) from error
+    if pattern.groups < 1:
+        raise SegError(
+            "dataset.reader.patient_pattern must have a group (...) around the patient. "
+            f"Received: {patient_pattern}"
+        )
     cases = []
-    for side, folder in sorted(sides.items()) if sides else [(None, root)]:
-        cases += _cases(folder, side, patient_pattern)
+    for side, folder in _sides(root):
+        cases += _cases(folder, side, pattern if patient_pattern else None)
     unidentified = sum(not case.identified for case in cases)
     if unidentified:
         log.warning(
@@ -52,15 +62,32 @@ def read(root: str | Path, patient_pattern: str | None) -> list[Case]:
     return cases
 
 
-def _cases(folder: Path, side: str | None, patient_pattern: str | None) -> list[Case]:
+def _sides(root: Path) -> list[tuple[str | None, Path]]:
+    """Return the sides of a ready-made split and their folders, or the flat folder itself."""
+    folders = sorted(path for path in root.iterdir() if path.is_dir() and path.name in SIDES)
+    if not folders:
+        return [(None, root)]
+    if (root / "images").is_dir():
+        raise SegError(
+            f"{root}: holds both images/ and {folders[0].name}/; keep either the flat folder or "
+            "the ready-made split"
+        )
+    sides = {SIDES[folder.name]: folder for folder in folders}
+    if len(sides) < len(folders):
+        names = ", ".join(folder.name for folder in folders)
+        raise SegError(f"{root}: two folders for one side ({names}); keep one of them")
+    return sorted(sides.items())
+
+
+def _cases(folder: Path, side: str | None, pattern: re.Pattern | None) -> list[Case]:
     slices: dict[str, list[Slice]] = defaultdict(list)
     unidentified = set()
     for name, image, mask in _pairs(folder):
-        match = re.search(patient_pattern, name) if patient_pattern else None
+        match = pattern.search(name) if pattern else None
         patient = match[1] if match else name
         if not match:
             unidentified.add(patient)
-        slices[patient].append(Slice(id=f"{side}_{name}" if side else name, image=image, mask=mask))
+        slices[patient].append(Slice(id=name, image=image, mask=mask))
     return [
         Case(patient, tuple(members), side, patient not in unidentified)
         for patient, members in sorted(slices.items())

@@ -74,9 +74,10 @@ def endless(
     n = len(slices.ids)
 
     def sample(k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        index = tf.random.experimental.index_shuffle(
-            k % n, seed=tf.stack([tf.constant(seed, tf.int64), k // n]), max_index=n - 1
+        order = tf.random.stateless_uniform(
+            [2], tf.stack([tf.constant(seed, tf.int64), k // n]), None, None, tf.int32
         )
+        index = tf.random.experimental.index_shuffle(k % n, seed=order, max_index=n - 1)
         image, mask = _as_float(tf.gather(images, index), tf.gather(masks, index))
         return augment(image, mask, tf.stack([seed, k])) if augment else (image, mask)
 

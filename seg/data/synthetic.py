@@ -68,7 +68,7 @@ def _generate(target: Path, recipe: dict[str, float]) -> None:
     for kind in ("images", "masks"):
         (aside / kind).mkdir()
     n_empty = round(recipe["empty_fraction"] * recipe["patients"])
-    empty = np.linspace(0, recipe["patients"] - 1, n_empty + 1).round()[1:]
+    empty = {(j + 1) * recipe["patients"] // n_empty - 1 for j in range(n_empty)}
     for i in range(recipe["patients"]):
         rng = np.random.default_rng([recipe["seed"], i])
         anatomy = _anatomy(rng)

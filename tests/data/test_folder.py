@@ -50,10 +50,10 @@ def test_a_ready_made_split_becomes_cases_with_sides(tmp_path):
     lay(tmp_path / "valid", ["p3_0.png"])
     lay(tmp_path / "test", ["p4_0.png"])
     assert names(read(tmp_path, PATTERN)) == [
-        ("test", "p4", ["test_p4_0"]),
-        ("train", "p1", ["train_p1_0", "train_p1_1"]),
-        ("train", "p2", ["train_p2_0"]),
-        ("valid", "p3", ["valid_p3_0"]),
+        ("test", "p4", ["p4_0"]),
+        ("train", "p1", ["p1_0", "p1_1"]),
+        ("train", "p2", ["p2_0"]),
+        ("valid", "p3", ["p3_0"]),
     ]
 
 
@@ -62,20 +62,30 @@ def test_the_valid_side_has_other_names(tmp_path, alias):
     lay(tmp_path / "train", ["p1_0.png"])
     lay(tmp_path / alias, ["p2_0.png"])
     assert names(read(tmp_path, PATTERN)) == [
-        ("train", "p1", ["train_p1_0"]),
-        ("valid", "p2", ["valid_p2_0"]),
+        ("train", "p1", ["p1_0"]),
+        ("valid", "p2", ["p2_0"]),
     ]
 
 
-def test_two_folders_for_one_side_are_not_dropped_in_silence(tmp_path):
+def test_two_folders_for_one_side_are_refused(tmp_path):
     lay(tmp_path / "val", ["p1_0.png"])
     lay(tmp_path / "valid", ["p2_0.png"])
-    try:
-        patients = {case.patient for case in read(tmp_path, PATTERN)}
-    except SegError as error:
-        assert "val" in str(error)
-    else:
-        assert patients == {"p1", "p2"}
+    with pytest.raises(SegError, match=r"two folders for one side \(val, valid\)"):
+        read(tmp_path, PATTERN)
+
+
+def test_a_flat_folder_beside_a_ready_made_split_is_refused(tmp_path):
+    lay(tmp_path, ["p1_0.png"])
+    lay(tmp_path / "test", ["p2_0.png"])
+    with pytest.raises(SegError, match="holds both images/ and test/"):
+        read(tmp_path, PATTERN)
+
+
+@pytest.mark.parametrize(("pattern", "said"), [("p[", "unterminated"), ("p1", "have a group")])
+def test_a_pattern_that_cannot_name_a_patient_is_refused(tmp_path, pattern, said):
+    lay(tmp_path, ["p1_0.png"])
+    with pytest.raises(SegError, match=f"dataset.reader.patient_pattern.*{said}"):
+        read(tmp_path, pattern)
 
 
 def test_a_file_named_like_a_side_is_no_side(tmp_path):
@@ -84,14 +94,10 @@ def test_a_file_named_like_a_side_is_no_side(tmp_path):
     assert names(read(tmp_path, PATTERN)) == [(None, "p1", ["p1_0"])]
 
 
-def test_equal_file_names_of_two_sides_get_ids_of_their_own(tmp_path):
+def test_a_slice_has_the_name_of_its_files_on_every_side(tmp_path):
     for side in ("train", "valid", "test"):
         lay(tmp_path / side, ["p1_0.png"])
-    assert sorted(s.id for case in read(tmp_path, PATTERN) for s in case.slices) == [
-        "test_p1_0",
-        "train_p1_0",
-        "valid_p1_0",
-    ]
+    assert [s.id for case in read(tmp_path, PATTERN) for s in case.slices] == ["p1_0"] * 3
 
 
 def test_a_slice_knows_its_two_files(tmp_path):
