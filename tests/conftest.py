@@ -1,6 +1,8 @@
 """What every test shares: quiet TensorFlow, a tiny cohort, a tiny experiment."""
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +76,13 @@ def command(tmp_path):
         )
 
     return start
+
+
+@pytest.fixture(scope="session")
+def readme_runs(project):
+    """Arguments of every `python -m seg.run` of README.md."""
+    lines = re.findall(r"^python -m seg.run (.*)$", (project / "README.md").read_text(), re.M)
+    return [shlex.split(line, comments=True) for line in lines]
 
 
 @pytest.fixture(scope="session")

@@ -256,16 +256,13 @@ def test_two_replicas_give_the_loss_curve_of_one(command, tmp_path, tiny):
     np.testing.assert_allclose(curves[0], curves[1], atol=1e-4)
 
 
-def test_a_sweep_runs_every_combination_as_children_of_one_run(command, tmp_path, tiny):
+def test_the_sweep_of_the_readme_runs_four_children_of_one_run(
+    command, tmp_path, tiny, readme_runs
+):
+    (sweep,) = [line for line in readme_runs if "-m" in line]
+    assert sweep == ["-m", "model=unet,attention", "loss=bce_dice,dice"]
     small = [item for item in tiny if not item.startswith("trainer.epochs")]
-    done = command(
-        "-m",
-        "model=unet,attention",
-        "loss=bce_dice,dice",
-        *small,
-        "trainer.epochs=1",
-        "stages=[train]",
-    )
+    done = command(*sweep, *small, "trainer.epochs=1", "stages=[train]")
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 4
     parent, *children = runs(tmp_path)
