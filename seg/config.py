@@ -22,7 +22,6 @@ from seg.contracts import Scores, SegError
 
 Stage = Enum("Stage", ["train", "evaluate", "infer"])
 Leakage = Enum("Leakage", ["warn", "error"])
-Mode = Enum("Mode", ["min", "max"])
 Precision = Enum("Precision", ["float32", "mixed_bfloat16", "mixed_float16"])
 
 
@@ -56,7 +55,6 @@ class Trainer:
     batch_size: int = MISSING
     steps_per_epoch: int | None = MISSING
     monitor: str = MISSING
-    mode: Mode = MISSING
     early_stop_patience: int | None = MISSING
     lr_factor: float | None = MISSING
     lr_patience: int = MISSING
@@ -129,9 +127,9 @@ def validate(cfg: DictConfig) -> DictConfig:
 def _contradictions(cfg: DictConfig) -> list[tuple[bool, str]]:
     dataset, trainer = cfg.dataset, cfg.trainer
     stages = [stage.name for stage in cfg.stages]
-    curves = ["loss", *(metric.name for metric in cfg.metrics.values() if metric)]
+    curves = ["loss", *(metric.name for metric in (cfg.metrics or {}).values() if metric)]
     monitored = [f"{side}/{curve}" for side in ("val", "train") for curve in curves]
-    objectives = [f"val/{name}" for name in (*Scores.names(), "loss")]
+    objectives = [f"val/{name}" for name in Scores.names()]
     fractions = list(dataset.fractions)
     return [
         (
@@ -158,7 +156,21 @@ def _contradictions(cfg: DictConfig) -> list[tuple[bool, str]]:
             f"objective must be one of {', '.join(objectives)} (a model is never chosen by its "
             f"test score). Received: {cfg.objective}",
         ),
-        (cfg.seed < 0, f"seed must be 0 or more. Received: {cfg.seed}"),
+        (
+            not 0 <= cfg.seed < 2**32,
+            f"seed must be 0 or more and less than 2^32. Received: {cfg.seed}",
+        ),
+        (
+            trainer.jit_compile and trainer.deterministic,
+            "trainer.jit_compile=true needs trainer.deterministic=false: Keras turns XLA off "
+            "where sums must keep their order",
+        ),
+        (
+            trainer.lr_factor is not None
+            and OmegaConf.is_dict(OmegaConf.select(cfg, "optimizer.learning_rate")),
+            "trainer.lr_factor must be null where optimizer.learning_rate is a schedule. "
+            f"Received: {trainer.lr_factor}",
+        ),
         (
             not re.fullmatch(r"auto|(cpu|gpu)(:[1-9]\d*)?", trainer.devices),
             f"trainer.devices must be auto, cpu, cpu:N, gpu or gpu:N. Received: {trainer.devices}",

@@ -25,7 +25,7 @@ def provenance() -> dict[str, str]:
     return {
         **_commit(),
         "mlflow.source.name": " ".join(["python", *sys.orig_argv[1:]]),
-        "mlflow.user": getpass.getuser(),
+        "mlflow.user": _user(),
         "host": platform.node(),
         "python": platform.python_version(),
         **{f"version.{name}": importlib.metadata.version(name) for name in PACKAGES},
@@ -47,6 +47,13 @@ def _commit() -> dict[str, str]:
         "mlflow.source.git.commit": _git("rev-parse", "HEAD") or "none",
         "git.dirty": str(bool(_git("status", "--porcelain"))).lower(),
     }
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user id without a name
+        return "unknown"
 
 
 def _git(*arguments: str) -> str | None:

@@ -6,12 +6,10 @@ import json
 import logging
 import math
 import os
-import secrets
 import signal
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +20,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from seg import runfolder
 from seg.config import CONFIG_ERRORS, build, conf_dir, explain, image_size, validate
 from seg.contracts import SegError
 
@@ -49,8 +48,8 @@ def run(cfg: DictConfig, folder: Path, job: Job = Job()) -> float:  # noqa: B008
         The objective, NaN where no stage computes it.
     """
     # Imported here, so that --help and --cfg answer without TensorFlow.
-    with _stderr_to(folder / "run.log"):
-        from seg import devices, evaluate, reproduce, track
+    with runfolder.stderr_to(folder / "run.log"):
+        from seg import devices, reproduce, track
         from seg.data import check, split
         from seg.models import saved
 
@@ -59,36 +58,36 @@ def run(cfg: DictConfig, folder: Path, job: Job = Job()) -> float:  # noqa: B008
     uri = cfg.tracking.uri or track.default_uri(outputs)
     reproduce.seed_everything(cfg.seed)
     devices.set_numerics(cfg.trainer.precision.name, cfg.trainer.deterministic)
-    with _stderr_to(folder / "run.log"):
+    with runfolder.stderr_to(folder / "run.log"):
         strategy = devices.strategy(cfg.trainer.devices, cfg.trainer.batch_size)
     OmegaConf.save(cfg, folder / "config.yaml")
     tags = reproduce.provenance() | {"devices": devices.describe(strategy)}
-    to = (uri, cfg.tracking.experiment)
-    with track.start(folder, *to, _params(cfg, job), tags, outputs, job.sweep) as tracker:
+    to = (uri, cfg.tracking.experiment, f"{_label(cfg)} {folder.name[-6:]}")
+    with track.start(folder, *to, tags, outputs, job.sweep) as tracker:
         checkpoint = _checkpoint(cfg.checkpoint, uri, folder)
-        with strategy.scope():
+        with strategy.scope() if "train" in stages else nullcontext():
             model = saved.load(checkpoint) if checkpoint else _model(cfg)
         saved.check_shapes(model, image_size(cfg), data.channels)
+        tracker.params(_params(cfg, job, model))
         cases = build("dataset.reader", data.reader, root=data.root)
         check.verify(cases, data.channels, data.mask_threshold)
         splits = split.by_patient(cases, data.fractions, cfg.seed, data.leakage.name)
         split.require(splits, stages)
-        if checkpoint and (trained_on := checkpoint.parent / "splits.json").exists():
-            known = json.loads(trained_on.read_text())
-            splits = split.against_checkpoint(splits, known, data.leakage.name)
-        _write_json(folder / "splits.json", split.as_json(splits))
+        if checkpoint and (known := checkpoint.parent / "splits.json").exists():
+            trained_on = json.loads(known.read_text())
+            splits = split.against_checkpoint(splits, trained_on, stages, data.leakage.name)
+        runfolder.write_json(folder / "splits.json", split.as_json(splits))
         tracker.tag("data.leakage", str(bool(splits.leaks)).lower())
         summary = {}
         if "train" in stages:
             summary |= _train(cfg, model, splits, folder, tracker)
             model = saved.drop_training_state(folder / "model.keras")
-            rows = evaluate.score_cases(_predictions(cfg, model, splits.valid))
-            summary |= evaluate.summarize(rows, "val")
+            summary |= _validate(cfg, model, splits.valid)
             if cfg.tracking.log_model:
                 tracker.model(model, reproduce.requirements())
         if "evaluate" in stages or "infer" in stages:
             summary |= _test(cfg, model, splits.test, stages, folder)
-        _write_json(folder / "summary.json", summary)
+        runfolder.write_json(folder / "summary.json", summary)
         tracker.metrics(summary)
     return summary.get(cfg.objective, math.nan)
 
@@ -123,7 +122,6 @@ def _train(
         slices, plan.batch_size, cfg.seed, chain(build("augment", cfg.augment))
     )
     steps = plan.steps_per_epoch or math.ceil(len(slices.ids) / plan.batch_size)
-    tracker.params({"parameters": model.count_params()})
     log.info("model %s: %s parameters", model.name, f"{model.count_params():,}")
     for side, cases, n in (
         ("train", splits.train, len(slices.ids)),
@@ -141,6 +139,12 @@ def _predictions(cfg: DictConfig, model: keras.Model, cases: tuple[Case, ...]) -
     return predict.predict_cases(
         model, cases, image_size(cfg), cfg.dataset.mask_threshold, cfg.trainer.batch_size
     )
+
+
+def _validate(cfg: DictConfig, model: keras.Model, cases: tuple[Case, ...]) -> dict[str, float]:
+    from seg import evaluate
+
+    return evaluate.summarize(evaluate.score_cases(_predictions(cfg, model, cases)), "val")
 
 
 def _test(
@@ -164,6 +168,12 @@ def _test(
     return summary
 
 
+def new_folder(cfg: DictConfig) -> Path:
+    """Make OUTPUTS/DATASET/MODEL/TIME-ID; MODEL is "checkpoint" where that says which it is."""
+    model = "checkpoint" if cfg.checkpoint else cfg.model.name
+    return runfolder.create(Path(cfg.paths.outputs) / cfg.dataset.name / model)
+
+
 def _checkpoint(given: str | None, uri: str, folder: Path) -> Path | None:
     """Find the .keras file that `checkpoint` means: a file, a run folder or an MLflow run id."""
     from seg import track
@@ -182,84 +192,46 @@ def _checkpoint(given: str | None, uri: str, folder: Path) -> Path | None:
     return track.fetch_model(given, uri, folder / "checkpoint")
 
 
-def _params(cfg: DictConfig, job: Job) -> dict[str, object]:
+def _label(cfg: DictConfig) -> str:
+    """Name dataset, model and loss, or that a checkpoint is used."""
+    return " ".join(
+        [cfg.dataset.name, "checkpoint"]
+        if cfg.checkpoint
+        else [cfg.dataset.name, cfg.model.name, cfg.loss.name]
+    )
+
+
+def _params(cfg: DictConfig, job: Job, model: keras.Model) -> dict[str, object]:
     """Choose what MLflow shows of the config: the choices, the usual knobs, what was swept."""
-    shown = {
+    names = {
         "dataset": "dataset.name",
-        "model": "model.name",
-        "loss": "loss.name",
-        "optimizer": "optimizer.name",
-        "lr": "optimizer.learning_rate",
         "batch": "trainer.batch_size",
-        "epochs": "trainer.epochs",
-        "precision": "trainer.precision",
         "devices": "trainer.devices",
         "channels": "dataset.channels",
         "seed": "seed",
     }
-    params = {name: _plain(OmegaConf.select(cfg, key)) for name, key in shown.items()}
+    of_training = {
+        "loss": "loss.name",
+        "optimizer": "optimizer.name",
+        "lr": "optimizer.learning_rate",
+        "epochs": "trainer.epochs",
+        "precision": "trainer.precision",
+    }
+    trains = any(stage.name == "train" for stage in cfg.stages)
+    names |= of_training if trains else {}
+    names |= {"checkpoint": "checkpoint"} if cfg.checkpoint else {}
+    params = {name: OmegaConf.select(cfg, key) for name, key in names.items()}
+    params = {name: getattr(value, "name", value) for name, value in params.items()}
+    params |= {"model": model.name, "parameters": model.count_params()}
     params["size"] = "x".join(map(str, image_size(cfg)))
-    params["augment"] = job.augment or ("on" if cfg.augment else "off")
+    if trains:
+        params["augment"] = job.augment or ("on" if cfg.augment else "off")
     unseen = ("dataset.root", "dataset.image_size", "paths.", "tracking.", "hydra.")
     for override in job.overrides:
         key, _, value = override.lstrip("+~").partition("=")
-        if "." in key and key not in shown.values() and not key.startswith(unseen):
+        if "." in key and key not in names.values() and not key.startswith(unseen):
             params[key] = value[:100]
     return params
-
-
-def _plain(value: object) -> object:
-    return getattr(value, "name", value)
-
-
-def _write_json(path: Path, values: dict) -> None:
-    """Write JSON; NaN, which JSON lacks, becomes null."""
-    finite = {
-        key: None if isinstance(value, float) and math.isnan(value) else value
-        for key, value in values.items()
-    }
-    path.write_text(json.dumps(finite, indent=2, allow_nan=False) + "\n")
-
-
-def new_folder(cfg: DictConfig) -> Path:
-    """Make OUTPUTS/DATASET/MODEL/TIME-ID, never one that exists."""
-    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-    folder = Path(cfg.paths.outputs) / cfg.dataset.name / str(cfg.model.name) / name
-    folder.mkdir(parents=True)
-    return folder
-
-
-@contextmanager
-def _logged(folder: Path) -> Iterator[None]:
-    """Copy the log to run.log, and the traceback of an error, which then names that file."""
-    handler = logging.FileHandler(folder / "run.log")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.getLogger().addHandler(handler)
-    try:
-        yield
-    except BaseException as error:
-        record = log.makeRecord(
-            log.name, logging.ERROR, __file__, 0, "the run failed", (), sys.exc_info()
-        )
-        handler.handle(record)
-        error.add_note(f"traceback: {folder / 'run.log'}")
-        raise
-    finally:
-        logging.getLogger().removeHandler(handler)
-        handler.close()
-
-
-@contextmanager
-def _stderr_to(file: Path) -> Iterator[None]:
-    """Send what libraries write to standard error to a file: no setting stops TensorFlow's."""
-    kept = os.dup(2)
-    with file.open("a") as log_file:
-        os.dup2(log_file.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="config")
@@ -274,7 +246,7 @@ def main(cfg: DictConfig) -> float:
         sweep=Path(hydra_job.sweep.dir) if multirun else None,
     )
     folder = new_folder(cfg)
-    with _logged(folder):
+    with runfolder.logged(folder):
         log.info("run folder %s", folder)
         value = run(cfg, folder, job)
     sys.stdout.write(f"{folder}\n")

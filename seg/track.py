@@ -48,6 +48,7 @@ class MlflowRun:
     ) -> None:
         """Create the run, and its store, experiment and parent run where they are missing."""
         self.run_id: str | None = None
+        self.sending = True
         self._guarded(lambda: self._open(uri, experiment, name, tags, home, sweep))
 
     def _open(
@@ -81,7 +82,7 @@ class MlflowRun:
 
     def image(self, pixels_HWC: np.ndarray, key: str, step: int) -> None:
         """Send a uint8 RGB picture; the same key at several steps makes a slider."""
-        key = re.sub(r"[^\w./ -]", "_", key)
+        key = re.sub(r"[^\w./ -]", "_", key, flags=re.ASCII)
         self._send(lambda: self.client.log_image(self.run_id, pixels_HWC, key=key, step=step))
 
     def tag(self, name: str, value: str) -> None:
@@ -119,21 +120,23 @@ class MlflowRun:
 
     def close(self, status: str) -> None:
         """Say how the run ended: FINISHED, FAILED or KILLED."""
-        self._send(lambda: self.client.set_terminated(self.run_id, status))
+        if self.run_id is not None:  # tried even after a failure, or the run would seem to go on
+            self._guarded(lambda: self.client.set_terminated(self.run_id, status))
 
     def _send(self, call: Callable[[], object]) -> None:
-        if self.run_id is not None:
+        if self.run_id is not None and self.sending:
             self._guarded(call)
 
     def _guarded(self, call: Callable[[], object]) -> None:
         try:
             call()
         except (MlflowException, OSError) as error:
-            log.warning(
-                "tracking stopped; the run goes on and its folder holds everything: %s",
-                str(error).partition("\n")[0],
-            )
-            self.run_id = None
+            if self.sending:
+                log.warning(
+                    "tracking stopped; the run goes on and its folder holds everything: %s",
+                    str(error).partition("\n")[0],
+                )
+            self.sending = False
 
 
 def default_uri(outputs: Path) -> str:
@@ -146,7 +149,7 @@ def start(
     folder: Path,
     uri: str,
     experiment: str,
-    params: Mapping[str, Any],
+    name: str,
     tags: Mapping[str, str],
     outputs: Path,
     sweep: Path | None = None,
@@ -157,15 +160,13 @@ def start(
         folder: of the run, whose files are sent.
         uri: of the tracking server or store.
         experiment: name, created where it does not exist.
-        params: ten to twenty, short.
+        name: shown in the table of runs.
         tags: the provenance.
         outputs: holds the artifacts of a store that has none of its own, and the lock of its
             creation.
         sweep: folder of the multirun that this job belongs to; its jobs become children of one run.
     """
-    name = f"{params['dataset']} {params['model']} {params['loss']} {folder.name[-6:]}"
     run = MlflowRun(uri, experiment, name, tags, outputs, sweep)
-    run.params(params)
     status = "FAILED"
     try:
         yield run

@@ -56,7 +56,8 @@ def fit(
         SegError: the loss is not finite.
     """
     history = History(folder / "history.csv", steps * plan.batch_size, plan, tracker)
-    watch = {"monitor": _keras_name(plan.monitor), "mode": plan.mode.name}
+    best = "min" if "loss" in plan.monitor else "max"
+    watch = {"monitor": _keras_name(plan.monitor), "mode": best}
     callbacks = [
         StopNonFinite(),
         history,
@@ -95,10 +96,16 @@ class StopNonFinite(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Raise where the running loss is not finite."""
-        loss = float(logs["loss"])
-        if not math.isfinite(loss):
+        self._check("loss", logs["loss"], f"step {batch + 1}")
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Raise where the validation loss is not finite: no epoch could be called the best."""
+        self._check("validation loss", logs["val_loss"], "validation")
+
+    def _check(self, name: str, value: float, where: str) -> None:
+        if not math.isfinite(float(value)):
             raise SegError(
-                f"loss is {loss} in epoch {self.epoch + 1}, step {batch + 1}: lower "
+                f"{name} is {float(value)} in epoch {self.epoch + 1}, {where}: lower "
                 f"optimizer.learning_rate (now {_learning_rate(self.model):g}), "
                 "set optimizer.clipvalue, or take trainer.precision=float32"
             )
@@ -108,7 +115,7 @@ class History(keras.callbacks.Callback):
     """Write a row per epoch to a CSV file, the log and the tracker.
 
     Args:
-        file: history.csv; columns epoch, epoch_s, lr, train/..., val/....
+        file: history.csv; columns epoch, epoch/s, lr, train/..., val/....
         images_per_epoch: training images seen in one.
         plan: for the number of epochs and the monitored curve.
         tracker: receives the row.
@@ -134,8 +141,8 @@ class History(keras.callbacks.Callback):
         curves = {_our_name(name): float(value) for name, value in logs.items()}
         curves.pop("train/learning_rate", None)
         row = {
-            "epoch_s": time.perf_counter() - self.begun,
-            "train/images_per_s": self.images_per_epoch / (self.trained - self.begun),
+            "epoch/s": time.perf_counter() - self.begun,
+            "epoch/images_per_s": self.images_per_epoch / (self.trained - self.begun),
             "lr": _learning_rate(self.model),
             **curves,
         }
@@ -150,20 +157,19 @@ class History(keras.callbacks.Callback):
             self.plan.epochs,
             shown,
             "" if dice is None else f"  val/dice_coef {dice:.4f}",
-            row["epoch_s"],
+            row["epoch/s"],
         )
 
     def summary(self) -> dict[str, float]:
         """Return the best epoch, its losses, and the speed after the first (tracing) epoch."""
         table = pd.DataFrame(self.rows)
         column = table[self.plan.monitor]
-        best = table.loc[column.idxmin() if self.plan.mode.name == "min" else column.idxmax()]
-        steady = table["train/images_per_s"].iloc[1:] if len(table) > 1 else table.iloc[:, 2]
+        best = table.loc[column.idxmin() if "loss" in self.plan.monitor else column.idxmax()]
+        steady = table["epoch/images_per_s"].iloc[min(1, len(table) - 1) :]
         return {
-            "best_epoch": int(best["epoch"]),
-            "epochs": len(table),
-            "train/loss": float(best["train/loss"]),
-            "val/loss": float(best["val/loss"]),
+            "best/epoch": int(best["epoch"]),
+            "best/train_loss": float(best["train/loss"]),
+            "best/val_loss": float(best["val/loss"]),
             "train/images_per_s": float(steady.median()),
         }
 
@@ -227,8 +233,8 @@ def _watched(slices: Slices, n: int) -> Slices:
     candidates = np.flatnonzero(slices.masks_NHW1.any(axis=(1, 2, 3)))
     if not len(candidates):
         candidates = np.arange(len(slices.ids))
-    places = np.linspace(0, len(candidates) - 1, min(n, len(candidates)) + 2)[1:-1]
-    return slices.take(sorted({int(candidates[round(place)]) for place in places}))
+    n = min(n, len(candidates))
+    return slices.take([candidates[int((i + 0.5) * len(candidates) / n)] for i in range(n)])
 
 
 def _learning_rate(model: keras.Model) -> float:

@@ -20,6 +20,7 @@ LAYERS = {
     "figures": 2,
     "reproduce": 2,
     "track": 2,
+    "runfolder": 2,
     "config": 1,
     "contracts": 0,
 }

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 
 from seg.augment.geometry import warp
-from seg.contracts import IntensityTransform, SpatialTransform
+from seg.contracts import IntensityTransform, SegError, SpatialTransform
 
 Augment = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
@@ -21,9 +21,20 @@ def chain(transforms: Mapping[str, SpatialTransform | IntensityTransform]) -> Au
     Returns:
         A function of image (float32 HWC, 0..1), mask (float32 HW1, 0 or 1) and seed (int64,
         shape (2,)) to image and mask. Equal seeds give equal results.
+
+    Raises:
+        SegError: a part is no transform, or its p is no probability.
     """
     if not transforms:
         return None
+    for name, transform in transforms.items():
+        if not isinstance(transform, SpatialTransform | IntensityTransform):
+            raise SegError(
+                f"augment.{name}: must have p and either matrix() or change(). "
+                f"Received: {type(transform).__name__}"
+            )
+        if not 0 <= transform.p <= 1:
+            raise SegError(f"augment.{name}.p must lie in 0..1. Received: {transform.p}")
     spatial = [t for t in transforms.values() if isinstance(t, SpatialTransform)]
     intensity = [t for t in transforms.values() if isinstance(t, IntensityTransform)]
 

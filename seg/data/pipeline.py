@@ -70,7 +70,8 @@ def endless(
     Returns:
         batches (image float32 BHWC over 0..1, mask float32 BHW1 of 0 and 1).
     """
-    images, masks = tf.constant(slices.images_NHWC), tf.constant(slices.masks_NHW1)
+    with tf.device("CPU:0"):
+        images, masks = tf.constant(slices.images_NHWC), tf.constant(slices.masks_NHW1)
     n = len(slices.ids)
 
     def sample(k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -35,33 +35,31 @@ def by_patient(
         }
     else:
         sides = _draw(cases, fractions, seed)
-    patients = [{case.patient for case in cases} for cases in sides.values()]
+    patients = [{c.patient for c in cases if c.identified} for cases in sides.values()]
     leaks = sorted(set().union(*(a & b for a, b in combinations(patients, 2))))
     _report(leaks, "dataset.root: {} on two sides of the ready-made split", leakage)
     return Splits(**sides, leaks=tuple(leaks))
 
 
-def against_checkpoint(splits: Splits, trained_on: dict[str, dict], leakage: str) -> Splits:
-    """Add to the leaks the test patients that a loaded model has been trained on.
+def against_checkpoint(
+    splits: Splits, trained_on: dict[str, dict], stages: Sequence[str], leakage: str
+) -> Splits:
+    """Add to the leaks the patients to be scored that a loaded model has been trained on.
 
     Args:
         splits: of this run.
-        trained_on: the splits.json of the run that trained the model (see `as_json`).
+        trained_on: the splits.json of the run that trained the model (see `as_json`), of a dataset
+            whose patients have the same names.
+        stages: of this run; training scores the validation side.
         leakage: as of `by_patient`.
 
     Raises:
         SegError: there are such patients and leakage is "error".
     """
-    seen = {
-        slice_id
-        for side in ("train", "valid")
-        for ids in trained_on[side].values()
-        for slice_id in ids
-    }
-    known = [
-        case.patient for case in splits.test if any(slice_.id in seen for slice_ in case.slices)
-    ]
-    _report(known, "checkpoint: {} of the test split among those the model has learned", leakage)
+    seen = {patient for side in ("train", "valid") for patient in trained_on[side]}
+    scored = splits.test + (splits.valid if "train" in stages else ())
+    known = [case.patient for case in scored if case.patient in seen]
+    _report(known, "checkpoint: {} to be scored among those the model has learned", leakage)
     return replace(splits, leaks=tuple(sorted({*splits.leaks, *known})))
 
 

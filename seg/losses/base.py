@@ -17,18 +17,18 @@ class SegmentationLoss(keras.losses.Loss):
 
     Args:
         name: shown in logs.
-        per: "sample" computes one value per sample; "batch" one over all pixels of the batch (of
-            a replica), as the experiments of antillia.com do.
+        reduction: "sample" computes one value per sample; "batch" one over all pixels of the batch
+            (of a replica), as the experiments of antillia.com do.
 
     Subclasses implement `of(truth, logits)`: float32 BHW1, mask of 0 and 1 and logits, to (B,).
     """
 
-    def __init__(self, name: str, per: str = "sample") -> None:
-        """Refuse an unknown `per`."""
-        if per not in ("sample", "batch"):
-            raise ValueError(f"loss.per must be sample or batch. Received: {per}")
+    def __init__(self, name: str, reduction: str = "sample") -> None:
+        """Refuse an unknown reduction."""
+        if reduction not in ("sample", "batch"):
+            raise ValueError(f"loss.reduction must be sample or batch. Received: {reduction}")
         super().__init__(name=name, reduction="sum_over_batch_size", dtype="float32")
-        self.per = per
+        self.per = reduction
 
     def call(self, y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
         """Return (B,), or (1,) per batch."""
@@ -40,4 +40,4 @@ class SegmentationLoss(keras.losses.Loss):
 
     def get_config(self) -> dict:
         """Return the constructor's arguments."""
-        return {"name": self.name, "per": self.per}
+        return {"name": self.name, "reduction": self.per}

@@ -13,12 +13,12 @@ class _Overlap(SegmentationLoss):
 
     Args:
         name: shown in logs.
-        per: as of `SegmentationLoss`.
+        reduction: as of `SegmentationLoss`.
         smooth: added above and below, in pixels.
     """
 
-    def __init__(self, name: str, per: str = "sample", smooth: float = 1.0) -> None:
-        super().__init__(name=name, per=per)
+    def __init__(self, name: str, reduction: str = "sample", smooth: float = 1.0) -> None:
+        super().__init__(name=name, reduction=reduction)
         self.smooth = smooth
 
     def of(self, truth: KerasTensor, logits: KerasTensor) -> KerasTensor:

@@ -18,16 +18,16 @@ class SSIM(SegmentationLoss):
 
     Args:
         name: shown in logs.
-        per: "sample" or "batch"; both are the mean over windows, which never cross samples.
+        reduction: "sample" or "batch"; both are the mean over windows, which never cross samples.
         window: odd side of the Gaussian window in pixels, at most the picture's side.
         sigma: of the Gaussian, in pixels.
     """
 
     def __init__(
-        self, name: str, per: str = "sample", window: int = 11, sigma: float = 1.5
+        self, name: str, reduction: str = "sample", window: int = 11, sigma: float = 1.5
     ) -> None:
         """Keep the window's size."""
-        super().__init__(name=name, per=per)
+        super().__init__(name=name, reduction=reduction)
         self.window, self.sigma = window, sigma
 
     def call(self, y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:

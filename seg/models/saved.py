@@ -29,8 +29,15 @@ def check_shapes(model: keras.Model, size: tuple[int, int], channels: int) -> No
     """Compare a model's input and output with the data's.
 
     Raises:
-        SegError: the input is not (H, W, channels) or the output not (H, W, 1).
+        SegError: the input is not (H, W, channels) or the output not (H, W, 1), or the model ends
+            in probabilities instead of logits.
     """
+    last = getattr(model.layers[-1], "activation", None)
+    if last in (keras.activations.sigmoid, keras.activations.softmax):
+        raise SegError(
+            f"model {model.name}: must give logits, and its last layer applies {last.__name__}; "
+            "build it with activation=None there"
+        )
     for what, got, wanted in (
         ("input", model.input_shape, (None, *size, channels)),
         ("output", model.output_shape, (None, *size, 1)),

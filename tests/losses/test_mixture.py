@@ -79,7 +79,9 @@ def test_every_yaml_gives_the_mean_over_samples_of_its_formula(pair, name):
 
 def test_bce_dice_per_batch_is_that_of_the_reference(pair):
     t, p = pair
-    both = {"terms": {"bce": {"loss": {"per": "batch"}}, "dice": {"loss": {"per": "batch"}}}}
+    both = {
+        "terms": {"bce": {"loss": {"reduction": "batch"}}, "dice": {"loss": {"reduction": "batch"}}}
+    }
     value = from_yaml("bce_dice", both)(t, logit(p))
     assert float(value) == pytest.approx((bce(t, p) + dice(t, p)) / 2, rel=1e-5)
 
@@ -142,8 +144,8 @@ def test_a_term_per_batch_and_one_per_sample_add_up(pair):
     t, p = pair
     mixture = Mixture(
         {
-            "a": {"weight": 1.0, "loss": Dice("a", per="batch")},
-            "b": {"weight": 1.0, "loss": Dice("b", per="sample")},
+            "a": {"weight": 1.0, "loss": Dice("a", reduction="batch")},
+            "b": {"weight": 1.0, "loss": Dice("b", reduction="sample")},
         }
     )
     wanted = dice(t, p) + mean_over_samples(dice, t, p)
@@ -166,7 +168,7 @@ def test_serialised_and_back_the_terms_are_the_same(pair):
     t, p = pair
     mixture = Mixture(
         {
-            "a": {"weight": 0.3, "loss": Dice("a", per="batch", smooth=2.0)},
+            "a": {"weight": 0.3, "loss": Dice("a", reduction="batch", smooth=2.0)},
             "b": {"weight": 0.7, "loss": BinaryCrossentropy("b")},
         },
         name="mine",
@@ -174,5 +176,9 @@ def test_serialised_and_back_the_terms_are_the_same(pair):
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(mixture))
     assert again.name == "mine"
     assert [(key, term["weight"]) for key, term in again.terms.items()] == [("a", 0.3), ("b", 0.7)]
-    assert again.terms["a"]["loss"].get_config() == {"name": "a", "per": "batch", "smooth": 2.0}
+    assert again.terms["a"]["loss"].get_config() == {
+        "name": "a",
+        "reduction": "batch",
+        "smooth": 2.0,
+    }
     assert float(again(t, logit(p))) == float(mixture(t, logit(p)))

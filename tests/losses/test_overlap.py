@@ -34,7 +34,7 @@ def pair():
 def test_per_sample_is_the_mean_of_the_samples_losses(pair, kind, formula):
     t, p = pair
     wanted = [formula(t[i], p[i]) for i in range(4)]
-    assert float(kind("loss", per="sample")(t, logit(p))) == pytest.approx(
+    assert float(kind("loss", reduction="sample")(t, logit(p))) == pytest.approx(
         np.mean(wanted), rel=1e-5
     )
 
@@ -43,20 +43,20 @@ def test_per_sample_is_the_mean_of_the_samples_losses(pair, kind, formula):
 @pytest.mark.parametrize("smooth", [0.0, 1.0, 7.0])
 def test_per_batch_is_the_formula_over_the_flattened_batch(pair, kind, formula, smooth):
     t, p = pair
-    value = kind("loss", per="batch", smooth=smooth)(t, logit(p))
+    value = kind("loss", reduction="batch", smooth=smooth)(t, logit(p))
     assert float(value) == pytest.approx(formula(t, p, smooth), rel=1e-5)
 
 
 @KIND
 def test_sample_is_the_default(pair, kind):
     t, p = pair
-    assert float(kind("loss")(t, logit(p))) == float(kind("loss", per="sample")(t, logit(p)))
+    assert float(kind("loss")(t, logit(p))) == float(kind("loss", reduction="sample")(t, logit(p)))
 
 
 @KIND
 def test_per_sample_does_not_depend_on_how_the_batch_is_cut(pair, kind):
     t, p = pair
-    loss = kind("loss", per="sample")
+    loss = kind("loss", reduction="sample")
     one, three = float(loss(t[:1], logit(p[:1]))), float(loss(t[1:], logit(p[1:])))
     assert float(loss(t, logit(p))) == pytest.approx((one + 3 * three) / 4, rel=1e-5)
 
@@ -64,7 +64,7 @@ def test_per_sample_does_not_depend_on_how_the_batch_is_cut(pair, kind):
 @KIND
 def test_per_batch_depends_on_how_the_batch_is_cut(pair, kind):
     t, p = pair
-    loss = kind("loss", per="batch")
+    loss = kind("loss", reduction="batch")
     one, three = float(loss(t[:1], logit(p[:1]))), float(loss(t[1:], logit(p[1:])))
     assert abs(float(loss(t, logit(p))) - (one + 3 * three) / 4) > 1e-3
 
@@ -74,7 +74,7 @@ def test_per_batch_depends_on_how_the_batch_is_cut(pair, kind):
 def test_an_empty_mask_pushes_every_logit_down(kind, formula, per):
     t, logits = tf.zeros((2, 4, 4, 1)), tf.Variable(tf.zeros((2, 4, 4, 1)))
     with tf.GradientTape() as tape:
-        value = kind("loss", per=per)(t, logits)
+        value = kind("loss", reduction=per)(t, logits)
     n = 16 if per == "sample" else 32
     assert float(value) == pytest.approx(formula(np.zeros(n), np.full(n, 0.5)), rel=1e-5)
     assert (tape.gradient(value, logits).numpy() > 1e-4).all()
@@ -90,14 +90,14 @@ def test_an_empty_prediction_of_an_empty_mask_costs_nothing(kind):
 @pytest.mark.parametrize("per", ["sample", "batch"])
 def test_a_perfect_prediction_costs_nothing(pair, kind, per):
     t, _ = pair
-    assert float(kind("loss", per=per)(t, 60 * t - 30)) == pytest.approx(0, abs=1e-6)
+    assert float(kind("loss", reduction=per)(t, 60 * t - 30)) == pytest.approx(0, abs=1e-6)
 
 
 @BOTH
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_extreme_logits_give_the_loss_of_a_hard_mask(pair, kind, formula, sign):
     t, _ = pair
-    value = kind("loss", per="batch")(t, sign * 1e4 * (2 * t - 1))
+    value = kind("loss", reduction="batch")(t, sign * 1e4 * (2 * t - 1))
     assert float(value) == pytest.approx(formula(t, t if sign > 0 else 1 - t), rel=1e-5, abs=1e-6)
 
 
@@ -108,7 +108,7 @@ def test_half_precision_logits_of_large_images_give_the_value_in_float32(kind, f
     """A sum of 65 536 pixels overflows float16 and stops growing at 256 in bfloat16."""
     t = np.ones((2, 256, 256, 1))
     logits = ops.cast(np.random.default_rng(1).normal(1, 2, t.shape), dtype)
-    value = kind("loss", per=per)(ops.cast(t, dtype), logits)
+    value = kind("loss", reduction=per)(ops.cast(t, dtype), logits)
     p = expit(np.array(ops.cast(logits, "float32"), float))
     wanted = formula(t, p) if per == "batch" else (formula(t[0], p[0]) + formula(t[1], p[1])) / 2
     assert keras.backend.standardize_dtype(value.dtype) == "float32"
@@ -117,14 +117,14 @@ def test_half_precision_logits_of_large_images_give_the_value_in_float32(kind, f
 
 @KIND
 def test_other_ways_of_averaging_are_refused(kind):
-    with pytest.raises(ValueError, match="loss.per must be sample or batch. Received: image"):
-        kind("loss", per="image")
+    with pytest.raises(ValueError, match="loss.reduction must be sample or batch. Received: image"):
+        kind("loss", reduction="image")
 
 
 @KIND
 def test_serialised_and_back_it_is_the_same(pair, kind):
     t, p = pair
-    loss = kind("mine", per="batch", smooth=3.0)
+    loss = kind("mine", reduction="batch", smooth=3.0)
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
     assert type(again) is kind
     assert (again.name, again.per, again.smooth) == ("mine", "batch", 3.0)

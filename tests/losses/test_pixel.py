@@ -23,14 +23,14 @@ def by_definition(t, p):
 @pytest.mark.parametrize("per", ["sample", "batch"])
 def test_bce_is_the_mean_over_all_pixels(pair, per):
     t, p = pair
-    value = BinaryCrossentropy("bce", per=per)(t, logit(p))
+    value = BinaryCrossentropy("bce", reduction=per)(t, logit(p))
     assert float(value) == pytest.approx(by_definition(t, p), rel=1e-5)
 
 
 @pytest.mark.parametrize(("per", "shape"), [("sample", (4,)), ("batch", (1,))])
 def test_call_gives_a_value_per_sample_or_one_per_batch(pair, per, shape):
     t, p = pair
-    values = BinaryCrossentropy("bce", per=per).call(
+    values = BinaryCrossentropy("bce", reduction=per).call(
         ops.cast(t, "float32"), ops.cast(logit(p), "float32")
     )
     assert tuple(values.shape) == shape
@@ -59,19 +59,19 @@ def test_half_precision_logits_of_large_images_give_the_value_in_float32(dtype, 
     rng = np.random.default_rng(1)
     t = rng.integers(0, 2, (2, 256, 256, 1)).astype(float)
     logits = ops.cast(rng.normal(0, 5, t.shape), dtype)
-    value = BinaryCrossentropy("bce", per=per)(ops.cast(t, dtype), logits)
+    value = BinaryCrossentropy("bce", reduction=per)(ops.cast(t, dtype), logits)
     seen = np.array(ops.cast(logits, "float32"), float)
     assert keras.backend.standardize_dtype(value.dtype) == "float32"
     assert float(value) == pytest.approx(by_definition(t, expit(seen)), rel=1e-4)
 
 
 def test_other_ways_of_averaging_are_refused():
-    with pytest.raises(ValueError, match="loss.per must be sample or batch. Received: pixel"):
-        BinaryCrossentropy("bce", per="pixel")
+    with pytest.raises(ValueError, match="loss.reduction must be sample or batch. Received: pixel"):
+        BinaryCrossentropy("bce", reduction="pixel")
 
 
 def test_serialised_and_back_it_is_the_same():
-    loss = BinaryCrossentropy("mine", per="batch")
+    loss = BinaryCrossentropy("mine", reduction="batch")
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
     assert type(again) is BinaryCrossentropy
     assert (again.name, again.per) == ("mine", "batch")

@@ -41,7 +41,7 @@ def wanted(t, p, **window):
 @pytest.mark.parametrize("per", ["sample", "batch"])
 def test_ssim_is_that_of_the_definition(pair, per):
     t, p = pair
-    assert float(SSIM("ssim", per=per)(t, logit(p))) == pytest.approx(wanted(t, p), rel=1e-4)
+    assert float(SSIM("ssim", reduction=per)(t, logit(p))) == pytest.approx(wanted(t, p), rel=1e-4)
 
 
 def test_window_and_sigma_are_those_given(pair):
@@ -99,8 +99,8 @@ def test_half_precision_logits_of_large_images_give_the_value_in_float32(dtype):
 
 def test_serialised_and_back_it_is_the_same(pair):
     t, p = pair
-    loss = SSIM("mine", per="batch", window=5, sigma=0.7)
+    loss = SSIM("mine", reduction="batch", window=5, sigma=0.7)
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
     assert type(again) is SSIM
-    assert again.get_config() == {"name": "mine", "per": "batch", "window": 5, "sigma": 0.7}
+    assert again.get_config() == {"name": "mine", "reduction": "batch", "window": 5, "sigma": 0.7}
     assert float(again(t, logit(p))) == float(loss(t, logit(p)))
