@@ -129,7 +129,7 @@ def _train(
     ):
         log.info("%s: %d slices of %d patients", side, n, len(cases))
     summary = train.fit(model, batches, steps, valid, plan, folder, tracker)
-    figures.curves(folder / "history.csv", summary["best_epoch"], folder / "figures")
+    figures.curves(folder / "history.csv", summary["best/epoch"], folder / "figures")
     return summary
 
 

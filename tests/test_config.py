@@ -35,6 +35,9 @@ def load(*overrides):
         ("trainer.batch_size=-4", "trainer.batch_size", "-4"),
         ("trainer.steps_per_epoch=0", "trainer.steps_per_epoch", "0"),
         ("trainer.lr_factor=1.5", "trainer.lr_factor", "1.5"),
+        ("trainer.jit_compile=true", "trainer.jit_compile", "true"),
+        ("objective=val/loss", "objective", "val/loss"),
+        ("seed=4294967296", "seed", "4294967296"),
     ],
 )
 def test_a_contradiction_names_key_and_value(override, key, received):

@@ -163,7 +163,7 @@ def test_the_outline_of_an_enlarged_picture_stays_one_pixel_thin():
 def history(path, **changes):
     columns = {
         "epoch": [1, 2, 3],
-        "epoch_s": [1.0, 1.0, 1.0],
+        "epoch/s": [1.0, 1.0, 1.0],
         "lr": [0.1, 0.1, 0.1],
         "train/loss": [0.9, 0.5, 0.2],
         "val/loss": [0.8, 0.7, 0.75],

@@ -119,10 +119,14 @@ def test_mlflow_holds_what_the_folder_holds(finished):
     logged = client.get_metric_history(run.info.run_id, "val/dice_coef")
     assert [point.step for point in logged] == [1, 2]
     assert [point.value for point in logged] == pytest.approx(list(history["val/dice_coef"]))
+    assert all(len(client.get_metric_history(run.info.run_id, key)) == 1 for key in summary)
     swept = [name for name in run.data.params if "." in name]
     assert 10 <= len(run.data.params) - len(swept) <= 20
     assert run.data.params["model"] == "unet"
     assert run.data.params["model.base_filters"] == "4"
+    assert run.data.params["parameters"] == str(
+        keras.saving.load_model(folder / "model.keras").count_params()
+    )
     for tag in ("version.tensorflow", "host", "devices", "data.leakage"):
         assert run.data.tags[tag]
     artifacts = {file.path for file in client.list_artifacts(run.info.run_id)}
@@ -160,6 +164,7 @@ def test_a_trained_model_is_used_again_by_folder_by_file_and_by_run_id(experimen
         pd.testing.assert_frame_equal(pd.read_csv(again / "cases.csv"), wanted)
         assert np.isnan(value)
         assert not (again / "history.csv").exists()
+        assert again.parent.name == "checkpoint"
         assert list((again / "predictions").iterdir())
 
 
@@ -167,6 +172,9 @@ def test_a_checkpoint_that_has_learned_test_patients_is_reported(experiment, tmp
     _, first = experiment()
     _, again = experiment("stages=[evaluate]", f"checkpoint={first}", "seed=1")
     assert "DATA LEAKAGE" in caplog.text
+    params = runs(tmp_path)[-1].data.params
+    assert (params["model"], params["checkpoint"]) == ("unet", str(first))
+    assert "loss" not in params
     assert json.loads((again / "splits.json").read_text())["leaks"]
     assert runs(tmp_path)[-1].data.tags["data.leakage"] == "true"
     with pytest.raises(SegError, match="checkpoint: .* patients"):
@@ -202,6 +210,23 @@ def test_training_learns_the_phantom(experiment):
     )
     loss = pd.read_csv(folder / "history.csv")["train/loss"]
     assert loss.iloc[-1] < 0.7 * loss.iloc[0]
+
+
+@pytest.mark.parametrize(("monitor", "best"), [("val/loss", "idxmin"), ("val/dice_coef", "idxmax")])
+def test_the_best_epoch_is_that_of_the_monitored_curve(experiment, monitor, best):
+    _, folder = experiment(f"trainer.monitor={monitor}", "trainer.epochs=4", "stages=[train]")
+    history = pd.read_csv(folder / "history.csv").set_index("epoch")
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["best/epoch"] == getattr(history[monitor], best)()
+    assert summary["best/val_loss"] == pytest.approx(history["val/loss"][summary["best/epoch"]])
+
+
+def test_a_model_that_gives_probabilities_is_refused(experiment, tmp_path):
+    inputs = keras.Input((32, 32, 1))
+    outputs = keras.layers.Conv2D(1, 1, activation="sigmoid")(inputs)
+    keras.Model(inputs, outputs).save(tmp_path / "sigmoid.keras")
+    with pytest.raises(SegError, match="must give logits"):
+        experiment("stages=[evaluate]", f"checkpoint={tmp_path}/sigmoid.keras")
 
 
 def test_a_loss_that_is_not_finite_fails_the_run_with_its_traceback(experiment, tmp_path):

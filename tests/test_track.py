@@ -14,14 +14,12 @@ import pytest
 from seg import track
 from seg.contracts import SegError
 
-PARAMS = {"dataset": "d", "model": "m", "loss": "l"}
-
 
 def opened(tmp_path, name="r-000001", **options):
     folder = tmp_path / name
     folder.mkdir()
     uri = options.pop("uri", track.default_uri(tmp_path))
-    return track.start(folder, uri, "e", PARAMS, {"tag": "t"}, tmp_path, **options)
+    return track.start(folder, uri, "e", "name", {"tag": "t"}, tmp_path, **options)
 
 
 def all_runs(tmp_path):
@@ -33,7 +31,7 @@ def test_three_processes_open_a_fresh_store_at_once(tmp_path):
     code = (
         "import sys; from pathlib import Path; from seg import track\n"
         "home = Path(sys.argv[1]); folder = home / sys.argv[2]; folder.mkdir()\n"
-        f"with track.start(folder, track.default_uri(home), 'e', {PARAMS!r}, {{}}, home) as run:\n"
+        "with track.start(folder, track.default_uri(home), 'e', 'name', {}, home) as run:\n"
         "    run.metrics({'x': 1.0}, step=1)\n"
     )
     jobs = [

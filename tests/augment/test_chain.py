@@ -9,6 +9,7 @@ import tensorflow as tf
 from seg.augment.chain import chain
 from seg.augment.geometry import Flip, Rotate, Scale, Shift
 from seg.augment.intensity import Brightness
+from seg.contracts import SegError
 
 SIZE = (14, 21)
 SPATIAL = {
@@ -259,3 +260,14 @@ def test_brightness_does_not_part_an_image_from_its_mask():
     image, mask = samples(chain(every(1.0)), blob, blob, 100)
     assert image[mask == 1].min() > 0.14
     assert image[mask == 0].max() < 0.86
+
+
+def test_what_is_no_transform_is_refused_and_not_ignored():
+    with pytest.raises(SegError, match="augment.odd: must have p .* Received: dict"):
+        chain({"odd": {"p": 1}})
+
+
+@pytest.mark.parametrize("p", [-0.1, 5])
+def test_a_p_that_is_no_probability_is_refused(p):
+    with pytest.raises(SegError, match=f"augment.bright.p must lie in 0..1. Received: {p}"):
+        chain({"bright": Brightness(p=p, max_delta=0.1)})

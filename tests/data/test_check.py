@@ -129,3 +129,19 @@ def test_one_pixel_above_the_threshold_is_enough(case_of):
     verify([case], 1, 127)
     with pytest.raises(SegError, match="no mask has a value above 128"):
         verify([case], 1, 128)
+
+
+def test_some_masks_of_another_encoding_are_reported(case_of, caplog):
+    mixed = case_of(
+        (grey(8, 8), target(8, 8)),
+        (grey(8, 8), target(8, 8, value=1)),
+        (grey(8, 8), np.zeros((8, 8), np.uint8)),
+    )
+    verify([mixed], 1, 127)
+    assert "1 masks hold values, but none above dataset.mask_threshold=127" in caplog.text
+
+
+def test_twelve_bits_in_sixteen_are_reported(case_of, caplog):
+    dark = np.full((8, 8), 4095, np.uint16)
+    verify([case_of((dark, target(8, 8)))], 1, 127)
+    assert "6.2% of the largest value" in caplog.text

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -146,7 +147,9 @@ def test_clean_sides_are_no_leak(caplog, leakage):
 @pytest.mark.parametrize("side", ["train", "valid"])
 def test_a_test_patient_that_the_checkpoint_learned_is_a_leak(caplog, side):
     splits = Splits((case("a"),), (case("b"),), (case("c"), case("d")))
-    known = against_checkpoint(splits, learned(case("c"), case("z"), side=side), "warn")
+    known = against_checkpoint(
+        splits, learned(case("c"), case("z"), side=side), ["evaluate"], "warn"
+    )
     assert known.leaks == ("c",)
     assert known.sides() == splits.sides()
     assert "DATA LEAKAGE: checkpoint: 1 patients (c)" in caplog.text
@@ -154,29 +157,43 @@ def test_a_test_patient_that_the_checkpoint_learned_is_a_leak(caplog, side):
 
 def test_a_patient_that_the_checkpoint_was_tested_on_is_no_leak(caplog):
     splits = Splits((), (), (case("c"),))
-    assert against_checkpoint(splits, learned(case("c"), side="test"), "error") == splits
+    assert against_checkpoint(splits, learned(case("c"), side="test"), ["train"], "error") == splits
     assert not caplog.records
 
 
 def test_training_patients_of_this_run_may_be_known_to_the_checkpoint():
     splits = Splits((case("a"),), (case("b"),), (case("c"),))
-    assert against_checkpoint(splits, learned(case("a"), case("b")), "error").leaks == ()
+    assert (
+        against_checkpoint(splits, learned(case("a"), case("b")), ["evaluate"], "error").leaks == ()
+    )
 
 
 def test_one_known_slice_makes_its_patient_a_leak():
     splits = Splits((), (), (case("c", slices=3),))
-    assert against_checkpoint(splits, learned(case("c", slices=1)), "warn").leaks == ("c",)
+    assert against_checkpoint(splits, learned(case("c", slices=1)), ["infer"], "warn").leaks == (
+        "c",
+    )
+
+
+def test_a_validation_patient_the_checkpoint_learned_is_a_leak_where_training_scores_it():
+    splits = Splits((case("a"),), (case("b"),), (case("c"),))
+    assert against_checkpoint(splits, learned(case("b")), ["train"], "warn").leaks == ("b",)
+
+
+def test_slices_that_name_no_patient_cannot_tell_a_leak(caplog):
+    twice = [replace(case("1", side), identified=False) for side in ("train", "test")]
+    assert by_patient(twice, USUAL, seed=0, leakage="error").leaks == ()
 
 
 def test_a_leak_of_the_checkpoint_can_be_an_error():
     splits = Splits((), (), (case("c"),))
     with pytest.raises(SegError, match=r"checkpoint: 1 patients \(c\)"):
-        against_checkpoint(splits, learned(case("c")), "error")
+        against_checkpoint(splits, learned(case("c")), ["evaluate"], "error")
 
 
 def test_leaks_of_split_and_checkpoint_are_joined_in_order():
     splits = Splits((), (), (case("c"), case("a")), leaks=("b", "c"))
-    assert against_checkpoint(splits, learned(case("a"), case("c")), "warn").leaks == (
+    assert against_checkpoint(splits, learned(case("a"), case("c")), ["infer"], "warn").leaks == (
         "a",
         "b",
         "c",
