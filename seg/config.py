@@ -176,6 +176,11 @@ def _contradictions(cfg: DictConfig) -> list[tuple[bool, str]]:
             f"trainer.devices must be auto, cpu, cpu:N, gpu or gpu:N. Received: {trainer.devices}",
         ),
         (
+            bool(set(curves) & set(Scores.names())),
+            f"metrics: a curve must not have the name of a reported score "
+            f"({', '.join(Scores.names())}). Received: {', '.join(curves)}",
+        ),
+        (
             trainer.monitor not in monitored,
             f"trainer.monitor must be one of {', '.join(monitored)}. Received: {trainer.monitor}",
         ),

@@ -38,6 +38,7 @@ def load(*overrides):
         ("trainer.jit_compile=true", "trainer.jit_compile", "true"),
         ("objective=val/loss", "objective", "val/loss"),
         ("seed=4294967296", "seed", "4294967296"),
+        ("metrics.dice_coef.name=dice", "metrics", "loss, dice"),
     ],
 )
 def test_a_contradiction_names_key_and_value(override, key, received):
