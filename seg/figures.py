@@ -77,6 +77,7 @@ def curves(history_csv: Path, best_epoch: int, folder: Path) -> None:
             axes.plot(history["epoch"], history[f"{side}/{name}"], style, label=side)
         axes.axvline(best_epoch, color="grey", linewidth=0.8, label=f"best epoch {best_epoch}")
         axes.set(xlabel="epoch", ylabel=name)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend()
         _save(figure, folder / f"{name}.png")
 
