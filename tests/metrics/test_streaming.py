@@ -109,6 +109,6 @@ def test_a_compiled_model_reports_every_metric_of_the_yaml_over_batches_of_equal
             (soft_dice(TRUTH, LOGITS, 1) + soft_dice(TRUTH_2, LOGITS_2, 1)) / 2
         ),
         "binary_accuracy": pytest.approx(11 / 16),
-        "sensitivity": pytest.approx(3 / 4),
-        "specificity": pytest.approx(8 / 12),
+        "pooled_sensitivity": pytest.approx(3 / 4),
+        "pooled_specificity": pytest.approx(8 / 12),
     }
