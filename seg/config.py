@@ -20,9 +20,17 @@ from omegaconf.errors import OmegaConfBaseException
 
 from seg.contracts import Scores, SegError
 
-Stage = Enum("Stage", ["train", "evaluate", "infer"])
+Stage = Enum("Stage", ["prepare", "describe", "train", "evaluate", "infer"])
+OnBad = Enum("OnBad", ["error", "skip"])
 Leakage = Enum("Leakage", ["warn", "error"])
 Precision = Enum("Precision", ["float32", "mixed_bfloat16", "mixed_float16"])
+
+
+PLAIN = [
+    plain
+    for one in (bool, int, float, str)
+    for plain in (one, one | None, list[one], list[one] | None)
+]
 
 
 @dataclass
@@ -34,17 +42,38 @@ class Paths:
 
 
 @dataclass
+class About:
+    """Where a dataset comes from, for messages and dataset.json."""
+
+    address: str | None = MISSING
+    files: str | None = MISSING
+    licence: str | None = MISSING
+    citation: str | None = MISSING
+
+
+@dataclass
 class Dataset:
-    """Knobs of every dataset; `reader` is the replaceable part."""
+    """Knobs of every dataset; `reader`, `fetch`, `raw` and `prepare` are the replaceable parts."""
 
     name: str = MISSING
     root: str = MISSING
+    source: str | None = MISSING
+    download: bool = MISSING
+    on_bad: OnBad = MISSING
     image_size: Any = MISSING
     channels: int = MISSING
     mask_threshold: float = MISSING
+    empty_ratio: float | None = MISSING
     leakage: Leakage = MISSING
     fractions: list[float] = MISSING
-    reader: dict[str, Any] = MISSING
+    fold: int | None = MISSING
+    folds: int = MISSING
+    split_seed: int = MISSING
+    reader: dict[str, Any] | None = MISSING
+    fetch: dict[str, Any] | None = MISSING
+    raw: dict[str, Any] | None = MISSING
+    prepare: dict[str, Any] | None = MISSING
+    about: About = field(default_factory=About)
 
 
 @dataclass
@@ -147,7 +176,7 @@ def _contradictions(cfg: DictConfig) -> list[tuple[bool, str]]:
             f"Received: {stages}",
         ),
         (
-            "train" not in stages and cfg.checkpoint is None,
+            "train" not in stages and {"evaluate", "infer"} & {*stages} and cfg.checkpoint is None,
             f"checkpoint must name a trained model when stages ({', '.join(stages)}) leave out "
             "train: a .keras file, a run folder or an MLflow run id. Received: null",
         ),
@@ -156,9 +185,38 @@ def _contradictions(cfg: DictConfig) -> list[tuple[bool, str]]:
             f"objective must be one of {', '.join(objectives)} (a model is never chosen by its "
             f"test score). Received: {cfg.objective}",
         ),
+        *(
+            (
+                not 0 <= seed < 2**32,
+                f"{key} must be 0 or more and less than 2^32. Received: {seed}",
+            )
+            for key, seed in (("seed", cfg.seed), ("dataset.split_seed", dataset.split_seed))
+        ),
         (
-            not 0 <= cfg.seed < 2**32,
-            f"seed must be 0 or more and less than 2^32. Received: {cfg.seed}",
+            dataset.fold is not None and not 0 <= dataset.fold < dataset.folds,
+            f"dataset.fold must be one of the dataset.folds={dataset.folds} folds, counted from 0. "
+            f"Received: {dataset.fold}",
+        ),
+        (
+            dataset.folds < 2,
+            f"dataset.folds must be 2 or more. Received: {dataset.folds}",
+        ),
+        (
+            dataset.empty_ratio is not None and dataset.empty_ratio < 0,
+            f"dataset.empty_ratio must be 0 or more, or null. Received: {dataset.empty_ratio}",
+        ),
+        (
+            dataset.download and dataset.source is not None,
+            f"dataset.download=true fetches the source: leave out dataset.source={dataset.source}",
+        ),
+        (
+            dataset.download and dataset.fetch is None,
+            f"dataset.download: no program can fetch {dataset.name}; {how_to_get(dataset)}",
+        ),
+        (
+            dataset.source is not None and dataset.raw is None,
+            f"dataset.source: {dataset.name} has no raw format (dataset.raw is null); "
+            "give dataset.root=FOLDER of images and masks",
         ),
         (
             trainer.jit_compile and trainer.deterministic,
@@ -204,6 +262,16 @@ def _contradictions(cfg: DictConfig) -> list[tuple[bool, str]]:
             f"Received: {trainer.lr_factor}",
         ),
     ]
+
+
+def how_to_get(dataset: DictConfig) -> str:
+    """Say in words how a dataset comes into a run."""
+    about = dataset.about
+    itself = " (or dataset.download=true, which does both)" if dataset.fetch else ""
+    raw = f"download {about.files} from {about.address} and give dataset.source=PATH{itself}; "
+    return (
+        raw if dataset.raw and about.address else ""
+    ) + "dataset.root=FOLDER reads image/mask folders, dataset=phantom needs no data"
 
 
 def image_size(cfg: DictConfig) -> tuple[int, int]:
@@ -256,11 +324,7 @@ def _check_arguments(key: str, node: Any) -> None:  # noqa: ANN401
     except (ImportError, ValueError) as error:
         raise SegError(f"{key}._target_: {_one_line(error)}") from error
     hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
-    simple = {
-        name: hint
-        for name, hint in hints.items()
-        if name in node and hint in (bool, int, float, str)
-    }
+    simple = {name: hint for name, hint in hints.items() if name in node and hint in PLAIN}
     schema = OmegaConf.structured(make_dataclass("Arguments", simple.items()))
     for name in simple:
         try:
@@ -289,7 +353,7 @@ def explain(error: BaseException) -> str:
 def _unknown_key(name: str, owner: str, text: str) -> str:
     full_key = re.search(r"full_key: (\S+)", text)
     key = full_key[1] if full_key else name
-    schema = {c.__name__: c for c in (Config, Dataset, Trainer, Tracking, Paths)}.get(owner)
+    schema = {c.__name__: c for c in (Config, Dataset, About, Trainer, Tracking, Paths)}.get(owner)
     files = Path(conf_dir()).glob(f"{key.partition('.')[0]}/*.yaml")
     in_files = {k for file in files for k in re.findall(r"^ *(\w+):", file.read_text(), re.M)}
     known = list(schema.__dataclass_fields__) if schema else sorted(in_files)

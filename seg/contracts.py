@@ -21,28 +21,44 @@ class Slice:
         id: file name without ending, unique on its side of a split; names what is written of it.
         image: file of 8- or 16-bit grey or colour pixels.
         mask: file of the same height and width.
+        target_px: foreground pixels of the mask; None until `seg.data.check` has counted them.
     """
 
     id: str
     image: Path
     mask: Path
+    target_px: int | None = None
 
 
 @dataclass(frozen=True)
 class Case:
-    """One patient: the unit of splitting and of scoring.
+    """One volume, or what is there of it: the unit of scoring. Its patient is that of splitting.
 
     Attributes:
-        patient: name of the patient, from the file names.
-        slices: all slices of the patient on one side of a split, in file-name order.
-        side: the ready-made side ("train", "valid", "test") it lies in, None in a flat folder.
+        patient: name of the person, from the file names.
+        slices: all slices of the case on one side of a split, in order along the body.
+        side: the ready-made side ("train", "valid", "test") it lies in, None where there is none.
         identified: False where the file name named no patient and the slice stands for one.
+        volume: what tells this case from others of the patient; empty where there is one only.
+        spacing_mm: distance of slices, rows and columns; None where unknown.
     """
 
     patient: str
     slices: tuple[Slice, ...]
     side: str | None = None
     identified: bool = True
+    volume: str = ""
+    spacing_mm: tuple[float, float, float] | None = None
+
+    @property
+    def name(self) -> str:
+        """Name the case: its patient, and its volume where there are several."""
+        return f"{self.patient}_{self.volume}" if self.volume else self.patient
+
+    @property
+    def target_px(self) -> int:
+        """Count the foreground pixels of all slices."""
+        return sum(slice_.target_px or 0 for slice_ in self.slices)
 
 
 @dataclass(frozen=True)
@@ -64,13 +80,13 @@ class Prediction:
     """A predicted slice at the image's original size.
 
     Attributes:
-        patient: the case that the slice belongs to.
+        case: the case that the slice belongs to.
         slice: where the image and the truth lie.
         truth_HW: bool.
         mask_HW: bool, probability >= threshold.
     """
 
-    patient: str
+    case: Case
     slice: Slice
     truth_HW: np.ndarray
     mask_HW: np.ndarray
@@ -97,6 +113,57 @@ class Scores:
     def as_dict(self) -> dict[str, float]:
         """Return the scores by name."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Source:
+    """The files of one case as its publisher stores them.
+
+    Attributes:
+        patient: name of the person.
+        volume: as in `Case`.
+        side: the publisher's own side ("train", "valid", "test"), None where there is none.
+        images: files of the image: the channels of a volume, or the slices of a tree, in order.
+        labels: file of the label, or a file for each slice.
+    """
+
+    patient: str
+    volume: str
+    side: str | None
+    images: tuple[Path, ...]
+    labels: tuple[Path, ...]
+
+    @property
+    def name(self) -> str:
+        """Name the case, as `Case.name`."""
+        return f"{self.patient}_{self.volume}" if self.volume else self.patient
+
+
+@dataclass(frozen=True)
+class Scan:
+    """The voxels of one case, in slices as they are to be looked at.
+
+    Attributes:
+        image_SHWC: float32 in the scanner's unit (HU in CT), or uint8 or uint16 pixels as stored.
+        label_SHW: integer.
+        spacing_mm: distance of slices, rows and columns; None where the format has none.
+        known_labels: values that the publisher says the label holds; None where nothing is said.
+    """
+
+    image_SHWC: np.ndarray
+    label_SHW: np.ndarray
+    spacing_mm: tuple[float, float, float] | None = None
+    known_labels: tuple[int, ...] | None = None
+
+
+class SourceReader(Protocol):
+    """What `dataset.raw` instantiates to: a publisher's format and where its files lie."""
+
+    def find(self, root: Path) -> tuple[list[Source], dict[str, str]]:
+        """Return the cases under `root`, and by name what is wrong with those that cannot be."""
+
+    def load(self, source: Source) -> Scan:
+        """Read one case; raise `SegError` naming the file that cannot be used."""
 
 
 class CaseReader(Protocol):

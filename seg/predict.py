@@ -38,7 +38,7 @@ def predict_cases(
             foreground.
     """
     channels = model.input_shape[-1]
-    members = [(case.patient, slice_) for case in cases for slice_ in case.slices]
+    members = [(case, slice_) for case in cases for slice_ in case.slices]
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(members), batch_size):
             batch = members[start : start + batch_size]
@@ -48,11 +48,11 @@ def predict_cases(
             )
             logits = model.predict_on_batch(np.stack(images).astype(np.float32) / FULL_SCALE)
             probabilities = expit(logits[..., 0])
-            for (patient, slice_), truth, probability in zip(
+            for (case, slice_), truth, probability in zip(
                 batch, truths, probabilities, strict=True
             ):
                 mask = unfit(probability, truth.shape) >= threshold
-                yield Prediction(patient, slice_, truth, mask)
+                yield Prediction(case, slice_, truth, mask)
 
 
 def saved(predictions: Iterable[Prediction], folder: Path) -> Iterator[Prediction]:

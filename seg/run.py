@@ -21,13 +21,23 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from seg import runfolder
-from seg.config import CONFIG_ERRORS, build, conf_dir, explain, image_size, validate
+from seg.config import (
+    CONFIG_ERRORS,
+    build,
+    conf_dir,
+    explain,
+    how_to_get,
+    image_size,
+    validate,
+)
 from seg.contracts import SegError
 
 if TYPE_CHECKING:
     import keras
 
     from seg.contracts import Case, Splits, Tracker
+
+MODEL_STAGES = {"train", "evaluate", "infer"}
 
 log = logging.getLogger(__name__)
 
@@ -49,11 +59,11 @@ def run(cfg: DictConfig, folder: Path, job: Job = Job()) -> float:  # noqa: B008
     """
     # Imported here, so that --help and --cfg answer without TensorFlow.
     with runfolder.stderr_to(folder / "run.log"):
-        from seg import devices, reproduce, track
-        from seg.data import check, split
+        from seg import describe, devices, params, reproduce, track
+        from seg.data import split
         from seg.models import saved
 
-    data, outputs = cfg.dataset, Path(cfg.paths.outputs)
+    outputs = Path(cfg.paths.outputs)
     stages = [stage.name for stage in cfg.stages]
     uri = cfg.tracking.uri or track.default_uri(outputs)
     reproduce.seed_everything(cfg.seed)
@@ -62,38 +72,79 @@ def run(cfg: DictConfig, folder: Path, job: Job = Job()) -> float:  # noqa: B008
         strategy = devices.strategy(cfg.trainer.devices, cfg.trainer.batch_size)
     OmegaConf.save(cfg, folder / "config.yaml")
     tags = reproduce.provenance() | {"devices": devices.describe(strategy)}
-    to = (uri, cfg.tracking.experiment, f"{_label(cfg)} {folder.name[-6:]}")
+    to = (uri, cfg.tracking.experiment, f"{params.label(cfg)} {folder.name[-6:]}")
+    summary: dict[str, float] = {}
     with track.start(folder, *to, tags, outputs, job.sweep) as tracker:
         checkpoint = _checkpoint(cfg.checkpoint, uri, folder)
         with strategy.scope() if "train" in stages else nullcontext():
-            model = saved.load(checkpoint) if checkpoint else _model(cfg)
-        saved.check_shapes(model, image_size(cfg), data.channels)
-        tracker.params(_params(cfg, job, model))
-        cases = build("dataset.reader", data.reader, root=data.root)
-        check.verify(cases, data.channels, data.mask_threshold)
-        splits = split.by_patient(cases, data.fractions, cfg.seed, data.leakage.name)
-        split.require(splits, stages)
-        if checkpoint and (known := checkpoint.parent / "splits.json").exists():
-            trained_on = json.loads(known.read_text())
-            splits = split.against_checkpoint(splits, trained_on, stages, data.leakage.name)
+            model = _model(cfg, checkpoint) if MODEL_STAGES & {*stages} else None
+        tracker.params(params.shown(cfg, job.overrides, job.augment, model))
+        splits = _splits(cfg, stages, checkpoint)
         runfolder.write_json(folder / "splits.json", split.as_json(splits))
         tracker.tag("data.leakage", str(bool(splits.leaks)).lower())
-        summary = {}
+        if "describe" in stages:
+            looks = (cfg.dataset.channels, cfg.dataset.mask_threshold, folder / "describe")
+            summary |= describe.describe(splits, *looks)
         if "train" in stages:
             summary |= _train(cfg, model, splits, folder, tracker)
             model = saved.drop_training_state(folder / "model.keras")
-            summary |= _validate(cfg, model, splits.valid)
+            summary |= _validate(cfg, model, splits.valid) if splits.valid else {}
             if cfg.tracking.log_model:
                 tracker.model(model, reproduce.requirements())
-        if "evaluate" in stages or "infer" in stages:
+        if {"evaluate", "infer"} & {*stages}:
             summary |= _test(cfg, model, splits.test, stages, folder)
         runfolder.write_json(folder / "summary.json", summary)
         tracker.metrics(summary)
     return summary.get(cfg.objective, math.nan)
 
 
-def _model(cfg: DictConfig) -> keras.Model:
-    return build("model", cfg.model, input_shape=(*image_size(cfg), cfg.dataset.channels))
+def _model(cfg: DictConfig, checkpoint: Path | None) -> keras.Model:
+    """Load or build the model, and compare it with the images' shape before any is read."""
+    from seg.models import saved
+
+    shape = (*image_size(cfg), cfg.dataset.channels)
+    model = saved.load(checkpoint) if checkpoint else build("model", cfg.model, input_shape=shape)
+    saved.check_shapes(model, shape[:2], shape[2])
+    return model
+
+
+def _splits(cfg: DictConfig, stages: list[str], checkpoint: Path | None) -> Splits:
+    """Read and verify the cases and divide them, in sight of what a checkpoint has learned."""
+    from seg.data import check, split
+
+    data = cfg.dataset
+    on_bad, leakage = data.on_bad.name, data.leakage.name
+    cases = check.verified(_cases(cfg), data.channels, data.mask_threshold, on_bad)
+    how = (data.fractions, data.split_seed, leakage, data.fold, data.folds)
+    splits = split.by_patient(cases, *how)
+    split.require(splits, stages, cfg.trainer.monitor)
+    if checkpoint and (known := checkpoint.parent / "splits.json").exists():
+        trained_on = json.loads(known.read_text())
+        splits = split.against_checkpoint(splits, trained_on, stages, leakage)
+    return splits
+
+
+def _cases(cfg: DictConfig) -> list[Case]:
+    """Read the dataset, prepared from its source where there is one."""
+    from seg.data import prepare, prepared
+
+    data, root, home = cfg.dataset, Path(cfg.dataset.root), None
+    recipe = {key: OmegaConf.to_container(data[key]) for key in ("raw", "prepare") if data[key]}
+    source = data.source
+    if data.download and not prepared.fitting(root, recipe):
+        source = build("dataset.fetch", data.fetch, root=root)
+    if source:
+        parts = (build("dataset.raw", data.raw), build("dataset.prepare", data.prepare))
+        about = {"name": data.name, **data.about, "recipe": recipe}
+        home = prepare.prepare(Path(source), root, *parts, about, data.on_bad.name)
+    elif recipe:
+        home = prepared.find(root, recipe)
+    if home:
+        return prepared.read(home, data.on_bad.name)
+    if recipe and not (root.is_dir() and data.reader):
+        lacks = "no prepared dataset in" if root.is_dir() else "no folder"
+        raise SegError(f"dataset.root: {lacks} {root.resolve()}; {how_to_get(data)}")
+    return build("dataset.reader", data.reader, root=data.root)
 
 
 def _train(
@@ -106,7 +157,7 @@ def _train(
     """Fit, leave model.keras, history.csv and the curves in the folder, return how it went."""
     from seg import figures, train
     from seg.augment.chain import chain
-    from seg.data import pipeline
+    from seg.data import pipeline, split
 
     data, plan = cfg.dataset, OmegaConf.to_object(cfg.trainer)
     how = (image_size(cfg), data.channels, data.mask_threshold)
@@ -117,17 +168,18 @@ def _train(
             metrics=list(build("metrics", cfg.metrics).values()),
             jit_compile=plan.jit_compile,
         )
-    slices, valid = pipeline.load(splits.train, *how), pipeline.load(splits.valid, *how)
+    learned = split.thinned(splits.train, data.empty_ratio, cfg.seed)
+    slices, valid = pipeline.load(learned, *how), pipeline.load(splits.valid, *how)
     batches = pipeline.endless(
         slices, plan.batch_size, cfg.seed, chain(build("augment", cfg.augment))
     )
     steps = plan.steps_per_epoch or math.ceil(len(slices.ids) / plan.batch_size)
     log.info("model %s: %s parameters", model.name, f"{model.count_params():,}")
     for side, cases, n in (
-        ("train", splits.train, len(slices.ids)),
+        ("train", learned, len(slices.ids)),
         ("valid", splits.valid, len(valid.ids)),
     ):
-        log.info("%s: %d slices of %d patients", side, n, len(cases))
+        log.info("%s: %d slices of %d patients", side, n, len({case.patient for case in cases}))
     summary = train.fit(model, batches, steps, valid, plan, folder, tracker)
     figures.curves(folder / "history.csv", summary["best/epoch"], folder / "figures")
     return summary
@@ -169,8 +221,10 @@ def _test(
 
 
 def new_folder(cfg: DictConfig) -> Path:
-    """Make OUTPUTS/DATASET/MODEL/TIME-ID; MODEL is "checkpoint" where that says which it is."""
+    """Make OUTPUTS/DATASET/MODEL/TIME-ID; MODEL is "checkpoint" or "data" where there is none."""
     model = "checkpoint" if cfg.checkpoint else cfg.model.name
+    if not MODEL_STAGES & {stage.name for stage in cfg.stages}:
+        model = "data"
     return runfolder.create(Path(cfg.paths.outputs) / cfg.dataset.name / model)
 
 
@@ -190,48 +244,6 @@ def _checkpoint(given: str | None, uri: str, folder: Path) -> Path | None:
             "or an MLflow run id"
         )
     return track.fetch_model(given, uri, folder / "checkpoint")
-
-
-def _label(cfg: DictConfig) -> str:
-    """Name dataset, model and loss, or that a checkpoint is used."""
-    return " ".join(
-        [cfg.dataset.name, "checkpoint"]
-        if cfg.checkpoint
-        else [cfg.dataset.name, cfg.model.name, cfg.loss.name]
-    )
-
-
-def _params(cfg: DictConfig, job: Job, model: keras.Model) -> dict[str, object]:
-    """Choose what MLflow shows of the config: the choices, the usual knobs, what was swept."""
-    names = {
-        "dataset": "dataset.name",
-        "batch": "trainer.batch_size",
-        "devices": "trainer.devices",
-        "channels": "dataset.channels",
-        "seed": "seed",
-    }
-    of_training = {
-        "loss": "loss.name",
-        "optimizer": "optimizer.name",
-        "lr": "optimizer.learning_rate",
-        "epochs": "trainer.epochs",
-        "precision": "trainer.precision",
-    }
-    trains = any(stage.name == "train" for stage in cfg.stages)
-    names |= of_training if trains else {}
-    names |= {"checkpoint": "checkpoint"} if cfg.checkpoint else {}
-    params = {name: OmegaConf.select(cfg, key) for name, key in names.items()}
-    params = {name: getattr(value, "name", value) for name, value in params.items()}
-    params |= {"model": model.name, "parameters": model.count_params()}
-    params["size"] = "x".join(map(str, image_size(cfg)))
-    if trains:
-        params["augment"] = job.augment or ("on" if cfg.augment else "off")
-    unseen = ("dataset.root", "dataset.image_size", "paths.", "tracking.", "hydra.")
-    for override in job.overrides:
-        key, _, value = override.lstrip("+~").partition("=")
-        if "." in key and key not in names.values() and not key.startswith(unseen):
-            params[key] = value[:100]
-    return params
 
 
 @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="config")

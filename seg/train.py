@@ -44,7 +44,7 @@ def fit(
         model: compiled under the strategy.
         batches: endless stream of (image BHWC, mask BHW1).
         steps: per epoch.
-        valid: validation slices.
+        valid: validation slices; none where the monitored curve is one of training.
         plan: epochs, monitored curve, patience.
         folder: of the run.
         tracker: is told of every epoch.
@@ -56,8 +56,7 @@ def fit(
         SegError: the loss is not finite.
     """
     history = History(folder / "history.csv", steps * plan.batch_size, plan, tracker)
-    best = "min" if "loss" in plan.monitor else "max"
-    watch = {"monitor": _keras_name(plan.monitor), "mode": best}
+    watch = {"monitor": _keras_name(plan.monitor), "mode": _best(plan.monitor)}
     callbacks = [
         StopNonFinite(),
         history,
@@ -77,7 +76,7 @@ def fit(
     replicas = model.distribute_strategy.num_replicas_in_sync
     model.fit(
         batches,
-        validation_data=once(valid, plan.batch_size, replicas),
+        validation_data=once(valid, plan.batch_size, replicas) if valid.ids else None,
         epochs=plan.epochs,
         steps_per_epoch=steps,
         callbacks=callbacks,
@@ -100,7 +99,7 @@ class StopNonFinite(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Raise where the validation loss is not finite: no epoch could be called the best."""
-        self._check("validation loss", logs["val_loss"], "validation")
+        self._check("validation loss", logs.get("val_loss", 0.0), "validation")
 
     def _check(self, name: str, value: float, where: str) -> None:
         if not math.isfinite(float(value)):
@@ -130,7 +129,7 @@ class History(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Start the clock."""
-        self.begun = self.trained = time.perf_counter()
+        self.begun, self.trained = time.perf_counter(), None
 
     def on_test_begin(self, logs: dict | None = None) -> None:
         """Stop the clock of training: validation begins."""
@@ -140,9 +139,10 @@ class History(keras.callbacks.Callback):
         """Write the row."""
         curves = {_our_name(name): float(value) for name, value in logs.items()}
         curves.pop("train/learning_rate", None)
+        ended = time.perf_counter()
         row = {
-            "epoch/s": time.perf_counter() - self.begun,
-            "epoch/images_per_s": self.images_per_epoch / (self.trained - self.begun),
+            "epoch/s": ended - self.begun,
+            "epoch/images_per_s": self.images_per_epoch / ((self.trained or ended) - self.begun),
             "lr": _learning_rate(self.model),
             **curves,
         }
@@ -164,12 +164,13 @@ class History(keras.callbacks.Callback):
         """Return the best epoch, its losses, and the speed after the first (tracing) epoch."""
         table = pd.DataFrame(self.rows)
         column = table[self.plan.monitor]
-        best = table.loc[column.idxmin() if "loss" in self.plan.monitor else column.idxmax()]
+        lowest = _best(self.plan.monitor) == "min"
+        best = table.loc[column.idxmin() if lowest else column.idxmax()]
         steady = table["epoch/images_per_s"].iloc[min(1, len(table) - 1) :]
         return {
             "best/epoch": int(best["epoch"]),
             "best/train_loss": float(best["train/loss"]),
-            "best/val_loss": float(best["val/loss"]),
+            "best/val_loss": float(best.get("val/loss", math.nan)),
             "train/images_per_s": float(steady.median()),
         }
 
@@ -239,6 +240,11 @@ def _watched(slices: Slices, n: int) -> Slices:
 
 def _learning_rate(model: keras.Model) -> float:
     return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+
+
+def _best(monitor: str) -> str:
+    """Say where a curve is at its best: a loss at its least ("min"), any other at its most."""
+    return "min" if "loss" in monitor else "max"
 
 
 def _our_name(name: str) -> str:

@@ -11,6 +11,8 @@ LAYERS = {
     "train": 3,
     "evaluate": 3,
     "predict": 3,
+    "describe": 3,
+    "params": 2,
     "devices": 2,
     "data": 2,
     "augment": 2,
@@ -26,8 +28,9 @@ LAYERS = {
 }
 FENCES = {
     "hydra": {"run", "config"},
-    "omegaconf": {"run", "config"},
+    "omegaconf": {"run", "config", "params"},
     "mlflow": {"track"},
+    "nibabel": {"data"},
     "tensorflow": {"data", "augment", "devices", "train"},
     "matplotlib": {"figures"},
 }

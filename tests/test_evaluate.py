@@ -1,5 +1,6 @@
 """Facts about `seg.evaluate`, by hand and against a bootstrap of its own."""
 
+import json
 import math
 from pathlib import Path
 
@@ -7,21 +8,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from seg.contracts import Prediction, Slice
+from seg.contracts import Case, Prediction, Slice
 from seg.evaluate import interval, score_cases, summarize, write_rows
 
 SCORES = ("dice", "iou", "sensitivity", "specificity", "precision")
 
 
-def predicted(patient, truth, mask):
+def predicted(patient, truth, mask, volume="", side=None):
     """Return a slice of one row of pixels, from strings of 0 and 1."""
     truth_HW, mask_HW = (np.array([list(row)]) == "1" for row in (truth, mask))
-    return Prediction(patient, Slice("s", Path("i.png"), Path("m.png")), truth_HW, mask_HW)
+    slice_ = Slice("s", Path("i.png"), Path("m.png"))
+    return Prediction(Case(patient, (slice_,), side, volume=volume), slice_, truth_HW, mask_HW)
 
 
-def row(case, dice, truth_px=10, predicted_px=10):
+def row(case, dice, truth_px=10, predicted_px=10, patient=None):
     return {
         "case": case,
+        "patient": patient or case,
         "slices": 1,
         "truth_px": truth_px,
         "predicted_px": predicted_px,
@@ -39,8 +42,8 @@ def test_slices_of_a_case_are_pooled_not_their_dice_averaged():
 
 def test_a_row_says_how_much_was_counted():
     (case,) = score_cases([predicted("a", "1110", "0111"), predicted("a", "1000", "0000")])
-    assert list(case) == ["case", "slices", "truth_px", "predicted_px", *SCORES]
-    assert (case["case"], case["slices"], case["truth_px"], case["predicted_px"]) == ("a", 2, 4, 3)
+    assert list(case) == ["case", "patient", "slices", "truth_px", "predicted_px", *SCORES]
+    assert list(case.values())[:5] == ["a", "a", 2, 4, 3]
 
 
 def test_cases_stay_apart_in_the_order_met_even_where_their_slices_alternate():
@@ -53,6 +56,28 @@ def test_cases_stay_apart_in_the_order_met_even_where_their_slices_alternate():
     )
     assert [(row["case"], row["slices"]) for row in rows] == [("b", 2), ("a", 1)]
     assert [row["dice"] for row in rows] == [pytest.approx(2 / 3), 0]
+
+
+def test_the_volumes_of_a_patient_are_scored_apart():
+    """The patient p_1 of one volume is not the volume 1 of patient p."""
+    rows = score_cases(
+        [
+            predicted("p", "10", "10", volume="1"),
+            predicted("p", "10", "01", volume="2"),
+            predicted("p_1", "00", "01"),
+        ]
+    )
+    assert [(r["case"], r["patient"], r["slices"], r["truth_px"]) for r in rows] == [
+        ("p_1", "p", 1, 1),
+        ("p_2", "p", 1, 1),
+        ("p_1", "p_1", 1, 0),
+    ]
+    assert [r["dice"] for r in rows] == [1, 0, 0]
+
+
+def test_parts_of_a_volume_from_two_ready_made_sides_are_one_case():
+    parts = [predicted("p", "10", "10", side=side) for side in ("train", "test")]
+    assert [(r["case"], r["slices"]) for r in score_cases(parts)] == [("p", 2)]
 
 
 def test_slices_of_a_case_may_differ_in_size():
@@ -72,10 +97,10 @@ def test_no_predictions_give_no_rows():
 def test_rows_are_written_with_an_empty_cell_for_what_is_undefined(tmp_path):
     write_rows(score_cases([predicted("007", "00", "00")]), tmp_path / "cases.csv")
     lines = (tmp_path / "cases.csv").read_text().splitlines()
-    assert (
-        lines[0] == "case,slices,truth_px,predicted_px,dice,iou,sensitivity,specificity,precision"
-    )
-    assert lines[1:] == ["007,1,0,0,,,,1.0,"]
+    assert lines == [
+        "case,patient,slices,truth_px,predicted_px,dice,iou,sensitivity,specificity,precision",
+        "007,007,1,0,0,,,,1.0,",
+    ]
 
 
 def test_written_scores_are_read_back_exactly(tmp_path):
@@ -98,8 +123,8 @@ def test_mean_sd_and_median_are_those_by_hand():
 def test_every_score_has_four_numbers_under_the_side_and_dice_two_more():
     names = {f"test/{s}{end}" for s in SCORES for end in ("", "_sd", "_ci_low", "_ci_high")}
     names |= {"test/dice_median", "test/dice_undefined"}
-    counts = {"test/cases", "test/cases_without_target", "test/false_alarms"}
-    assert set(summarize([row("a", 0.5), row("b", 0.6)], "test")) == names | counts
+    names |= {f"test/{n}" for n in ("patients", "cases", "cases_without_target", "false_alarms")}
+    assert set(summarize([row("a", 0.5), row("b", 0.6)], "test")) == names
 
 
 def test_cases_in_which_a_score_is_undefined_are_left_out_and_counted():
@@ -114,6 +139,78 @@ def test_cases_in_which_a_score_is_undefined_are_left_out_and_counted():
     assert (summary["val/dice_ci_low"], summary["val/dice_ci_high"]) == interval(
         np.array([0.2, 0.4])
     )
+
+
+def of_patients(**dice):
+    """Return rows of patients, each with a list of the Dice of its cases."""
+    return [
+        row(f"{patient}_{i}", value, patient=patient)
+        for patient, values in dice.items()
+        for i, value in enumerate(values)
+    ]
+
+
+def test_the_cases_of_a_patient_are_averaged_before_the_patients():
+    """Patients 0.2, (0.9 + 0.7 + 0.5) / 3 = 0.7 and 0.9: mean 0.6, squares 0.16 + 0.01 + 0.09."""
+    summary = summarize(of_patients(a=[0.2], b=[0.9, 0.7, 0.5], c=[1.0, 0.8]), "test")
+    assert summary["test/dice"] == pytest.approx(0.6)
+    assert summary["test/dice_sd"] == pytest.approx(math.sqrt(0.13))
+    assert summary["test/dice_median"] == pytest.approx(0.7)
+    assert (summary["test/patients"], summary["test/cases"]) == (3, 6)
+    low, high = summary["test/dice_ci_low"], summary["test/dice_ci_high"]
+    assert (low, high) == pytest.approx(interval(np.array([0.2, 0.7, 0.9])))
+
+
+def test_a_patient_scanned_often_weighs_no_more_and_makes_nothing_surer():
+    once = summarize(of_patients(a=[0.2], b=[0.8]), "val")
+    often = summarize(of_patients(a=[0.2], b=[0.8] * 50), "val")
+    changed = {name for name in once if once[name] != pytest.approx(often[name])}
+    assert changed == {"val/cases"}
+
+
+def test_a_patient_is_averaged_over_the_cases_in_which_the_score_is_defined():
+    """Patients 0.4 and (0.9 + 0.5) / 2 = 0.7; c has no defined case; 1 + 2 cases are undefined."""
+    rows = of_patients(a=[0.4], b=[0.9, math.nan, 0.5], c=[math.nan, math.nan])
+    summary = summarize(rows, "val")
+    assert summary["val/dice"] == pytest.approx(0.55)
+    assert summary["val/dice_sd"] == pytest.approx(0.3 / math.sqrt(2))
+    assert summary["val/dice_undefined"] == 3
+    assert (summary["val/patients"], summary["val/cases"]) == (3, 6)
+
+
+def test_where_the_cases_of_a_patient_stand_in_the_table_does_not_matter():
+    rows = of_patients(a=[0.25, 0.75], b=[0.5, 1.0])
+    assert summarize(rows[::2] + rows[1::2], "val") == summarize(rows, "val")
+
+
+def test_one_patient_of_two_cases_has_no_spread_and_no_interval():
+    summary = summarize(of_patients(a=[0.5, 0.75]), "val")
+    assert summary["val/dice"] == 0.625
+    for end in ("sd", "ci_low", "ci_high"):
+        assert math.isnan(summary[f"val/dice_{end}"])
+
+
+def test_with_a_case_for_each_patient_the_summary_is_that_of_the_cases():
+    """Bit for bit, for 40 numbers that are no round ones."""
+    dice = np.random.default_rng(0).random(40)
+    summary = summarize([row(f"p{i}", value) for i, value in enumerate(dice.tolist())], "val")
+    assert summary["val/dice"] == dice.mean()
+    assert summary["val/dice_sd"] == dice.std(ddof=1)
+    assert summary["val/dice_median"] == np.median(dice)
+    assert (summary["val/dice_ci_low"], summary["val/dice_ci_high"]) == interval(dice)
+
+
+def test_a_summary_can_be_written_as_json():
+    rows = of_patients(a=[0.4, math.nan], b=[0.5])
+    assert json.loads(json.dumps(summarize(rows, "val")))["val/dice_undefined"] == 1
+
+
+def test_no_cases_have_a_summary_of_nothing():
+    summary = summarize([], "val")
+    assert math.isnan(summary["val/dice"])
+    assert (summary["val/dice_undefined"], summary["val/patients"], summary["val/cases"]) == (
+        0,
+    ) * 3
 
 
 def test_cases_without_target_and_false_alarms_among_them_are_counted():

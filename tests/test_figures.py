@@ -7,12 +7,18 @@ import pytest
 
 from seg.figures import (
     CAPTION_PX,
+    GAP_PX,
+    MOST_NAMES,
+    PANEL_PX,
     PREDICTION_RGB,
+    SIDE_COLOURS,
     SMALLEST_PX,
     TRUTH_RGB,
     case_scores,
     curves,
     overlay,
+    sheet,
+    statistics,
     triptych,
     write_png,
 )
@@ -259,3 +265,190 @@ def test_many_cases_make_the_plot_higher(tmp_path):
     for n in (3, 30):
         case_scores(rows(*np.linspace(0, 1, n)), "dice", 0.5, (0.4, 0.6), tmp_path / f"{n}.png")
     assert drawn(tmp_path / "30.png").shape[0] > 1.5 * drawn(tmp_path / "3.png").shape[0]
+
+
+def sample(mask_HW, name="a", grey=0.2, channels=1):
+    return np.full((*mask_HW.shape, channels), grey), mask_HW, name
+
+
+def panels(picture):
+    """Return the two panels of a sheet with one tile: image with outline, and mask."""
+    tile = picture[GAP_PX + CAPTION_PX : -GAP_PX, GAP_PX:-GAP_PX]
+    assert tile.shape[0] == PANEL_PX
+    return tile[:, :PANEL_PX], tile[:, -PANEL_PX:]
+
+
+@pytest.mark.parametrize(
+    ("n", "rows", "columns"), [(1, 1, 1), (2, 1, 2), (5, 2, 3), (9, 3, 3), (12, 3, 4), (16, 4, 4)]
+)
+def test_a_sheet_is_as_nearly_square_as_its_tiles_allow(n, rows, columns):
+    picture = sheet([sample(np.zeros((32, 32), bool))] * n)
+    tile = sheet([sample(np.zeros((32, 32), bool))])[GAP_PX:, GAP_PX:].shape
+    assert picture.shape == (GAP_PX + rows * tile[0], GAP_PX + columns * tile[1], 3)
+    assert picture.dtype == np.uint8
+
+
+def test_the_tiles_of_a_sheet_run_in_rows():
+    picture = sheet([sample(np.zeros((256, 256), bool), grey=i / 5) for i in range(3)])
+    height, width = GAP_PX + CAPTION_PX + PANEL_PX, (picture.shape[1] - GAP_PX) // 2
+    greys = [picture[y - 9, x + 20, 0] for y in (height, 2 * height) for x in (0, width)]
+    assert greys == [0, 51, 102, 255]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_tile_outlines_the_mask_beside_the_plain_mask(channels):
+    mask_HW = np.zeros((256, 256), bool)
+    mask_HW[40:60, 100:150] = True
+    rim = mask_HW.copy()
+    rim[41:59, 101:149] = False
+    image, mask = panels(sheet([sample(mask_HW, channels=channels)]))
+    np.testing.assert_array_equal(coloured(image, TRUTH_RGB), rim)
+    assert coloured(image, (51, 51, 51))[~rim].all()
+    np.testing.assert_array_equal(coloured(mask, (255, 255, 255)), mask_HW)
+    assert coloured(mask, (0, 0, 0))[~mask_HW].all()
+
+
+def test_a_small_image_is_enlarged_by_whole_pixels_in_its_tile():
+    """100 x 60 fits twice into 256: 200 x 120 in the middle, its outline one pixel thin."""
+    mask_HW = np.zeros((100, 60), bool)
+    mask_HW[10, 20] = True
+    image, mask = panels(sheet([sample(mask_HW)]))
+    grey = coloured(image, (51, 51, 51)) | coloured(image, TRUTH_RGB)
+    wanted = np.zeros((256, 256), bool)
+    wanted[28:228, 68:188] = True
+    np.testing.assert_array_equal(grey, wanted)
+    pixel = np.zeros((256, 256), bool)
+    pixel[28 + 20 : 28 + 22, 68 + 40 : 68 + 42] = True
+    np.testing.assert_array_equal(coloured(mask, (255, 255, 255)), pixel)
+    np.testing.assert_array_equal(coloured(image, TRUTH_RGB), pixel)
+
+
+def test_a_large_image_is_shrunk_and_loses_no_pixel_of_its_mask():
+    """1024 x 512 is shrunk four times: a pixel of the mask becomes the pixel it lies in."""
+    mask_HW = np.zeros((1024, 512), bool)
+    mask_HW[401, 202] = True
+    image, mask = panels(sheet([sample(mask_HW)]))
+    pixel = np.zeros((256, 256), bool)
+    pixel[100, 64 + 50] = True
+    np.testing.assert_array_equal(coloured(image, TRUTH_RGB), pixel)
+    np.testing.assert_array_equal(coloured(mask, (255, 255, 255)), pixel)
+    assert coloured(image[:, 64:192], (51, 51, 51)).sum() == 256 * 128 - 1
+
+
+def test_a_tile_tells_its_name_and_whether_there_is_a_target():
+    empty, full = np.zeros((256, 256), bool), np.ones((256, 256), bool)
+    strips = [
+        sheet([sample(mask_HW, name)])[GAP_PX : GAP_PX + CAPTION_PX]
+        for mask_HW, name in ((empty, "a"), (full, "a"), (empty, "b"))
+    ]
+    assert all((strip == 255).all(axis=-1).any() for strip in strips)
+    assert differ(strips[0], strips[1])
+    assert differ(strips[0], strips[2])
+
+
+def test_long_names_are_told_apart_by_their_ends_and_leave_room_for_the_target():
+    def strip(name):
+        picture = sheet([sample(np.zeros((256, 256), bool), name)])
+        return picture[GAP_PX : GAP_PX + CAPTION_PX, GAP_PX:-GAP_PX]
+
+    assert differ(strip("x" * 99 + "1"), strip("x" * 99 + "2"))
+    short, long = strip("x"), strip("x" * 99)
+    greens = [(s[..., 1].astype(int) - s[..., 0] > 50).sum() for s in (short, long)]
+    assert greens[0] == greens[1] > 0
+
+
+def test_a_sheet_leaves_its_images_and_masks_as_they_were():
+    image_HWC, mask_HW = np.full((256, 256, 3), 0.5), np.zeros((256, 256), bool)
+    mask_HW[3:9, 3:9] = True
+    kept = mask_HW.copy()
+    sheet([(image_HWC, mask_HW, "a")])
+    assert (image_HWC == 0.5).all()
+    np.testing.assert_array_equal(mask_HW, kept)
+
+
+def described(sides, patients=4, targets=(0, 100, 300)):
+    """Return what `statistics` takes: for each patient of a side a slice with each target.
+
+    The names would be an error if they were read as formulas.
+    """
+    rows = [
+        {"split": side, "patient": f"{side} $^{i}^$", "target_px": target + (i if target else 0)}
+        for side in sides
+        for i in range(patients)
+        for target in targets
+    ]
+    table = pd.DataFrame(rows).assign(height_px=32, width_px=32)
+    table["target_share"] = table["target_px"] / 32**2
+    return table, {side: np.bincount([0, 9, 9, 40000], minlength=65536) for side in sides}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("sides", "patients", "targets"),
+    [
+        (["test"], 1, (5,)),
+        (["train"], 1, (0,)),
+        (["train", "valid", "test"], 1, (0, 100, 300)),
+        (["train", "valid", "test"], 100, (0, 100, 300)),
+    ],
+)
+def test_statistics_are_drawn_of_few_and_many(sides, patients, targets, tmp_path):
+    statistics(*described(sides, patients, targets), tmp_path / "deep" / "a.png")
+    assert drawn(tmp_path / "deep" / "a.png").shape == (960, 1320, 3)
+
+
+def quarters(picture):
+    """Return the four panels of the statistics: slices, shares, intensities, patients."""
+    return [part for half in np.vsplit(picture, 2) for part in np.hsplit(half, 2)]
+
+
+def changed(one, other, tmp_path):
+    """Draw both and tell which panels differ."""
+    for name, facts in (("one", one), ("other", other)):
+        statistics(*facts, tmp_path / f"{name}.png")
+    pictures = [quarters(drawn(tmp_path / f"{name}.png")) for name in ("one", "other")]
+    return [differ(*pair) for pair in zip(*pictures, strict=True)]
+
+
+def test_a_shift_of_the_intensities_of_one_side_shows(tmp_path):
+    table, pixels = described(["train", "test"])
+    shifted = pixels | {"test": np.roll(pixels["test"], 5000)}
+    assert changed((table, pixels), (table, shifted), tmp_path) == [False, False, True, False]
+
+
+def test_larger_targets_of_one_side_show_per_slice_and_per_patient(tmp_path):
+    table, pixels = described(["train", "test"])
+    larger = table.copy()
+    last = larger.index[-2]
+    larger.loc[last, "target_px"] += 100
+    larger.loc[last, "target_share"] = larger.loc[last, "target_px"] / 32**2
+    assert changed((table, pixels), (larger, pixels), tmp_path) == [False, True, False, True]
+
+
+def test_the_order_of_the_slices_does_not_show(tmp_path):
+    table, pixels = described(["train"])
+    reversed_rows = table[::-1].reset_index(drop=True)
+    assert changed((table, pixels), (reversed_rows, pixels), tmp_path) == [False] * 4
+
+
+def test_each_side_has_bars_of_its_own_paler_for_slices_without_target(tmp_path):
+    """A third of the slices has no target; each side has three patients with the same target."""
+    table, pixels = described(["train", "valid", "test"], 3)
+    table["target_px"] = table["target_px"].clip(upper=100)
+    statistics(table, pixels, tmp_path / "a.png")
+    slices, _, _, patients = quarters(drawn(tmp_path / "a.png"))
+    for colour in SIDE_COLOURS.values():
+        bgr = np.array([int(colour[i : i + 2], 16) for i in (5, 3, 1)])
+        pale = 255 - 0.3 * (255 - bgr)
+        full, paler = ((abs(slices - c) < 2).all(axis=-1).sum() for c in (bgr, pale))
+        assert full == pytest.approx(2 * paler, rel=0.05)
+        bars = (abs(patients.astype(int) - bgr) < 2).all(axis=-1)
+        assert bars.any(axis=0).sum() == pytest.approx(3 * 40, rel=0.1)
+
+
+def test_patients_are_named_where_they_are_few(tmp_path):
+    for n, shows in ((MOST_NAMES, True), (MOST_NAMES + 1, False)):
+        table, pixels = described(["train"], n, targets=(100,))
+        renamed = table.assign(patient=table["patient"].replace("train $^1^$", "other"))
+        # Not only the fourth panel: long names take their room from the layout.
+        assert any(changed((table, pixels), (renamed, pixels), tmp_path)) == shows

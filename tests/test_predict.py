@@ -109,13 +109,8 @@ def five(case_of):
 
 def test_predictions_come_in_the_order_of_cases_and_slices(bright, five):
     found = list(predict_cases(bright, five, SIZE, 127.5, batch_size=2))
-    assert [(p.patient, p.slice.id) for p in found] == [
-        ("b", "b_0"),
-        ("b", "b_1"),
-        ("a", "a_0"),
-        ("c", "c_0"),
-        ("c", "c_1"),
-    ]
+    assert [(p.case, p.slice) for p in found] == [(c, s) for c in five for s in c.slices]
+    assert [p.slice.id for p in found] == ["b_0", "b_1", "a_0", "c_0", "c_1"]
     for prediction, size in zip(
         found, [(20, 36), (16, 16), (36, 20), (50, 50), (9, 31)], strict=True
     ):

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -33,10 +34,10 @@ def slices(tmp_path, cohort):
 
 
 def test_commands_of_one_run_work(readme_runs, command, tmp_path, slices, tiny):
-    """The sweep is run by test_run.py."""
+    """The sweep of models is run by test_run.py."""
     done = command(*tiny)
     trained = done.stdout.splitlines()[-1]
-    for line in [line for line in readme_runs if "-m" not in line]:
+    for line in [line for line in readme_runs if "-m" not in line and not of_a_source(line)]:
         arguments = [a.replace("outputs/phantom/unet/TIME-ID", trained) for a in line]
         given = {argument.split("=")[0] for argument in arguments}
         options = [option for option in tiny if option.split("=")[0] not in given]
@@ -45,6 +46,31 @@ def test_commands_of_one_run_work(readme_runs, command, tmp_path, slices, tiny):
         done = command(*arguments, *options)
         assert done.returncode == 0, done.stderr
         assert (tmp_path / done.stdout.splitlines()[-1] / "cases.csv").exists()
+
+
+def of_a_source(line):
+    return {"dataset.source=downloads/Task09_Spleen.tar", "stages=[describe]"} & {*line}
+
+
+def test_commands_on_a_publishers_archive_work(readme_runs, command, tmp_path, publisher, tiny):
+    publisher("spleen", tmp_path / "downloads")
+    with tarfile.open(tmp_path / "downloads/Task09_Spleen.tar", "w") as archive:
+        archive.add(tmp_path / "downloads/Task09_Spleen", "Task09_Spleen")
+    prepare, describe = [line for line in readme_runs if of_a_source(line)]
+    small = [option for option in tiny if "reader" not in option]
+    done = command(*prepare, *small)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / done.stdout.splitlines()[-1] / "cases.csv").exists()
+    done = command(*describe, *small)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / done.stdout.splitlines()[-1] / "describe/samples_test.png").exists()
+
+
+def test_the_sweep_over_folds_works(readme_runs, command, tiny):
+    (folds,) = [line for line in readme_runs if "dataset.fold=0,1,2,3,4" in line]
+    done = command(*folds, *tiny, "stages=[describe]")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 5
 
 
 def test_every_choice_is_in_the_table(project):

@@ -284,7 +284,7 @@ def test_two_replicas_give_the_loss_curve_of_one(command, tmp_path, tiny):
 def test_the_sweep_of_the_readme_runs_four_children_of_one_run(
     command, tmp_path, tiny, readme_runs
 ):
-    (sweep,) = [line for line in readme_runs if "-m" in line]
+    sweep = next(line for line in readme_runs if "model=unet,attention" in line)
     assert sweep == ["-m", "model=unet,attention", "loss=bce_dice,dice"]
     small = [item for item in tiny if not item.startswith("trainer.epochs")]
     done = command(*sweep, *small, "trainer.epochs=1", "stages=[train]")

@@ -5,38 +5,92 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from seg.contracts import Case, SegError, Slice
 from seg.data.images import FULL_SCALE, brightest, read_image
 
+MOST_NAMED = 20
+
 log = logging.getLogger(__name__)
 
 
-def verify(cases: Sequence[Case], channels: int, mask_threshold: float) -> None:
-    """Decode every file once and compare each image with its mask.
+class _Facts(NamedTuple):
+    """Largest values of an image (0..1) and of its mask (0..255), and the mask's foreground."""
+
+    image: float
+    mask: float
+    target_px: int
+
+
+def verified(
+    cases: Sequence[Case], channels: int, mask_threshold: float, on_bad: str = "error"
+) -> list[Case]:
+    """Decode every file once, compare each image with its mask, count the mask's foreground.
+
+    Args:
+        cases: as a reader returns them.
+        channels: of the images, 1 or 3.
+        mask_threshold: a mask pixel above this (0..255) is foreground.
+        on_bad: where a file cannot be read or a pair differs in size: "error", or "skip" to leave
+            the slice out with a warning, and a case that has none left.
+
+    Returns:
+        The cases with target_px of every slice, at the size stored.
 
     Raises:
-        SegError: no case; a file cannot be read; a pair differs in size (the first three bad files
-            are named); no mask of the dataset has any foreground.
+        SegError: no slice, or none left; a bad slice (the first three are named) where on_bad is
+            "error"; no mask of the dataset has any foreground.
     """
     slices = [slice_ for case in cases for slice_ in case.slices]
     if not slices:
         raise SegError("dataset: no slice found; check dataset.root")
     with ThreadPoolExecutor() as pool:
-        found = list(pool.map(lambda slice_: _inspect(slice_, channels), slices))
-    problems = [facts for facts in found if isinstance(facts, str)]
-    if problems:
+        inspected = pool.map(lambda slice_: _inspect(slice_, channels, mask_threshold), slices)
+        found = dict(zip(slices, inspected, strict=True))
+    good = {slice_: facts for slice_, facts in found.items() if isinstance(facts, _Facts)}
+    _report([what for what in found.values() if isinstance(what, str)], len(good), on_bad)
+    _check_masks(list(good), np.array([facts.mask for facts in good.values()]), mask_threshold)
+    _check_range(max(facts.image for facts in good.values()))
+    counted = [
+        replace(
+            case,
+            slices=tuple(replace(s, target_px=good[s].target_px) for s in case.slices if s in good),
+        )
+        for case in cases
+    ]
+    return [case for case in counted if case.slices]
+
+
+def _report(problems: list[str], n_good: int, on_bad: str) -> None:
+    if not problems:
+        return
+    if on_bad == "error":
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
-        raise SegError("; ".join(problems[:3]) + more)
-    brightest_image, brightest_mask = np.array(found).T
-    _check_masks(slices, brightest_mask, mask_threshold)
-    if brightest_image.max() < 0.25:
+        raise SegError(
+            f"{'; '.join(problems[:3])}{more}; or take dataset.on_bad=skip to leave them out"
+        )
+    if not n_good:
+        raise SegError(
+            f"dataset.on_bad=skip: none of {len(problems)} slices can be used, the first one is "
+            f"{problems[0]}"
+        )
+    log.warning("dataset.on_bad=skip: %d slices are left out, %d are used", len(problems), n_good)
+    for problem in problems[:MOST_NAMED]:
+        log.warning("left out: %s", problem)
+    if len(problems) > MOST_NAMED:
+        log.warning("and %d more", len(problems) - MOST_NAMED)
+
+
+def _check_range(brightest_image: float) -> None:
+    if brightest_image < 0.25:
         log.warning(
             "the brightest pixel of all images has %.1f%% of the largest value their format holds: "
             "window the intensities to use its range",
-            100 * brightest_image.max(),
+            100 * brightest_image,
         )
 
 
@@ -61,8 +115,8 @@ def _check_masks(slices: list[Slice], brightest_mask: np.ndarray, mask_threshold
         )
 
 
-def _inspect(slice_: Slice, channels: int) -> tuple[float, float] | str:
-    """Return the largest values of image (0..1) and mask (0..255), or what is wrong with them."""
+def _inspect(slice_: Slice, channels: int, mask_threshold: float) -> _Facts | str:
+    """Return what is to be known of image and mask, or what is wrong with them."""
     try:
         image_HWC = read_image(slice_.image, channels)
         mask_HW = brightest(slice_.mask)
@@ -74,4 +128,8 @@ def _inspect(slice_: Slice, channels: int) -> tuple[float, float] | str:
             f"{slice_.mask}: mask is {sizes[1]} but its image {slice_.image} is {sizes[0]} "
             "(height x width); export the pair at one size"
         )
-    return float(image_HWC.max()) / FULL_SCALE, float(mask_HW.max())
+    return _Facts(
+        image=float(image_HWC.max()) / FULL_SCALE,
+        mask=float(mask_HW.max()),
+        target_px=int(np.count_nonzero(mask_HW > mask_threshold)),
+    )

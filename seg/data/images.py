@@ -48,9 +48,20 @@ def read_mask(path: Path, threshold: float) -> np.ndarray:
 
 def brightest(path: Path) -> np.ndarray:
     """Read a file as float32 HW over 0..255: the largest colour channel of each pixel."""
+    label_HW = read_label(path)
+    per_unit = 257 if label_HW.dtype == np.uint16 else 1
+    return label_HW.astype(np.float32) / per_unit
+
+
+def read_label(path: Path) -> np.ndarray:
+    """Read a label as stored, uint8 or uint16 HW: the largest colour channel of each pixel."""
     pixels = _decode(path)
-    per_unit = 257 if pixels.dtype == np.uint16 else 1
-    return (pixels if pixels.ndim == 2 else pixels.max(axis=-1)).astype(np.float32) / per_unit
+    return pixels if pixels.ndim == 2 else pixels.max(axis=-1)
+
+
+def encode_png(pixels: np.ndarray) -> bytes:
+    """Return grey HW or HW1, or RGB HWC pixels, uint8 or uint16, as the bytes of a PNG file."""
+    return cv2.imencode(".png", pixels if pixels.ndim == 2 else pixels[..., ::-1])[1].tobytes()
 
 
 def fit_image(image_HWC: np.ndarray, size: tuple[int, int]) -> np.ndarray:

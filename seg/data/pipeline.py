@@ -54,9 +54,15 @@ def load(
         return image_HWC, mask_HW[..., None].astype(np.uint8)
 
     members = [slice_ for case in cases for slice_ in case.slices]
+    slices = Slices(
+        tuple(slice_.id for slice_ in members),
+        np.empty((len(members), *size, channels), np.uint16),
+        np.empty((len(members), *size, 1), np.uint8),
+    )
     with ThreadPoolExecutor() as pool:
-        images, masks = zip(*pool.map(pair, members), strict=True)
-    return Slices(tuple(slice_.id for slice_ in members), np.stack(images), np.stack(masks))
+        for n, (image_HWC, mask_HW1) in enumerate(pool.map(pair, members)):
+            slices.images_NHWC[n], slices.masks_NHW1[n] = image_HWC, mask_HW1
+    return slices
 
 
 def endless(

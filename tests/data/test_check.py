@@ -1,5 +1,6 @@
 """Facts about `seg.data.check`: what of a dataset is refused before anything is learned."""
 
+import logging
 import re
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import pytest
 
 from seg.contracts import Case, SegError, Slice
 from seg.data import folder
-from seg.data.check import verify
+from seg.data.check import verified
 
 
 @pytest.fixture
@@ -39,28 +40,56 @@ def target(height, width, value=255, dtype=np.uint8):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_good_data_passes(cohort, channels):
-    verify(folder.read(cohort, r"^(p\d+)_"), channels, 127)
+def test_good_data_comes_back_as_it_was_but_for_the_count(cohort, channels):
+    cases = folder.read(cohort, r"^(p\d+)_")
+    back = verified(cases, channels, 127)
+    assert [forget(case) for case in back] == cases
+    for slice_ in (s for case in back for s in case.slices):
+        mask = cv2.imread(str(slice_.mask), cv2.IMREAD_UNCHANGED)
+        assert slice_.target_px == (mask == 255).sum()
+
+
+def forget(case):
+    return replace(case, slices=tuple(replace(s, target_px=None) for s in case.slices))
+
+
+def test_what_is_counted_lies_above_the_threshold_in_any_channel_at_the_stored_size(case_of):
+    """Of 7 x 5 pixels the first row holds 128 and the second 127; or 60, once in red."""
+    grey_HW, colour_HWC = np.zeros((7, 5), np.uint8), np.zeros((7, 5, 3), np.uint8)
+    grey_HW[0], grey_HW[1], colour_HWC[3, 3, 2] = 128, 127, 60
+    case = case_of((grey(7, 5), grey_HW), (grey(7, 5), colour_HWC))
+    for threshold, counts in ((127, [5, 0]), (126, [10, 0]), (59, [10, 1]), (0, [10, 1])):
+        (found,) = verified([case], 1, threshold)
+        assert [slice_.target_px for slice_ in found.slices] == counts
+        assert found.target_px == sum(counts)
 
 
 def test_slices_may_differ_in_size_from_each_other(case_of):
-    verify([case_of((grey(4, 5), target(4, 5)), (grey(6, 3), target(6, 3)))], 1, 127)
+    (case,) = verified([case_of((grey(4, 5), target(4, 5)), (grey(6, 3), target(6, 3)))], 1, 127)
+    assert [slice_.target_px for slice_ in case.slices] == [1, 1]
 
 
-def test_a_slice_without_target_is_good_data(case_of):
-    verify([case_of((grey(4, 4), grey(4, 4) * 0), (grey(4, 4), target(4, 4)))], 1, 127)
+def test_a_slice_without_target_is_good_data_and_counted_as_0(case_of):
+    pairs = (grey(4, 4), grey(4, 4) * 0), (grey(4, 4), target(4, 4))
+    (case,) = verified([case_of(*pairs)], 1, 127)
+    assert [slice_.target_px for slice_ in case.slices] == [0, 1]
+
+
+def test_what_has_been_verified_can_be_verified_again(case_of):
+    once = verified([case_of((grey(4, 4), target(4, 4)))], 1, 127)
+    assert verified(once, 1, 127) == once
 
 
 @pytest.mark.parametrize("cases", [[], [Case("p", ())]])
 def test_a_dataset_without_slices_is_refused(cases):
     with pytest.raises(SegError, match=r"no slice found; check dataset\.root"):
-        verify(cases, 1, 127)
+        verified(cases, 1, 127)
 
 
 def test_a_mask_of_another_size_is_named_with_both_sizes(case_of):
     case = case_of((grey(4, 6), target(4, 6)), (grey(4, 6), target(6, 4)))
     with pytest.raises(SegError) as caught:
-        verify([case], 1, 127)
+        verified([case], 1, 127)
     message = str(caught.value)
     assert f"{case.slices[1].mask}: mask is 6x4" in message
     assert f"{case.slices[1].image} is 4x6" in message
@@ -73,7 +102,7 @@ def test_an_unreadable_file_is_named(case_of, kind):
     path = getattr(case.slices[0], kind)
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(SegError) as caught:
-        verify([case], 1, 127)
+        verified([case], 1, 127)
     assert str(path) in str(caught.value)
 
 
@@ -83,7 +112,7 @@ def test_a_vanished_file_is_named(case_of, kind):
     path = getattr(case.slices[0], kind)
     path.unlink()
     with pytest.raises(SegError) as caught:
-        verify([case], 1, 127)
+        verified([case], 1, 127)
     assert str(path) in str(caught.value)
 
 
@@ -93,7 +122,7 @@ def test_the_first_three_problems_are_named_and_the_rest_counted(case_of, bad, m
     case = case_of(*pairs)
     halves = [replace(case, slices=case.slices[:2]), replace(case, slices=case.slices[2:])]
     with pytest.raises(SegError) as caught:
-        verify(halves, 1, 127)
+        verified(halves, 1, 127)
     message = str(caught.value)
     assert sorted(set(re.findall(r"s\d_mask", message))) == ["s1_mask", "s2_mask", "s3_mask"]
     assert re.findall(r"\(and (\d+) more\)", message) == ([str(more)] if more else [])
@@ -102,7 +131,7 @@ def test_the_first_three_problems_are_named_and_the_rest_counted(case_of, bad, m
 def test_masks_of_0_and_1_are_answered_with_the_threshold_to_set(case_of):
     case = case_of((grey(4, 4), target(4, 4, 1)))
     with pytest.raises(SegError, match=r"the largest is 1; set dataset\.mask_threshold=0$"):
-        verify([case], 1, 127)
+        verified([case], 1, 127)
 
 
 @pytest.mark.parametrize(
@@ -112,23 +141,23 @@ def test_masks_of_0_and_1_are_answered_with_the_threshold_to_set(case_of):
 def test_the_proposed_threshold_mends_the_dataset(case_of, value, dtype):
     case = case_of((grey(4, 4), target(4, 4, value, dtype)))
     with pytest.raises(SegError) as caught:
-        verify([case], 1, 127)
+        verified([case], 1, 127)
     proposed = re.search(r"set dataset\.mask_threshold=(\S+)$", str(caught.value))
-    verify([case], 1, float(proposed[1]))
+    verified([case], 1, float(proposed[1]))
 
 
 def test_masks_without_any_target_are_not_answered_with_a_threshold(case_of):
     case = case_of((grey(4, 4), grey(4, 4) * 0))
     with pytest.raises(SegError) as caught:
-        verify([case], 1, 0)
+        verified([case], 1, 0)
     assert "set dataset.mask_threshold=" not in str(caught.value)
 
 
 def test_one_pixel_above_the_threshold_is_enough(case_of):
     case = case_of((grey(4, 4), target(4, 4, 128)))
-    verify([case], 1, 127)
+    verified([case], 1, 127)
     with pytest.raises(SegError, match="no mask has a value above 128"):
-        verify([case], 1, 128)
+        verified([case], 1, 128)
 
 
 def test_some_masks_of_another_encoding_are_reported(case_of, caplog):
@@ -137,11 +166,74 @@ def test_some_masks_of_another_encoding_are_reported(case_of, caplog):
         (grey(8, 8), target(8, 8, value=1)),
         (grey(8, 8), np.zeros((8, 8), np.uint8)),
     )
-    verify([mixed], 1, 127)
+    verified([mixed], 1, 127)
     assert "1 masks hold values, but none above dataset.mask_threshold=127" in caplog.text
 
 
 def test_twelve_bits_in_sixteen_are_reported(case_of, caplog):
     dark = np.full((8, 8), 4095, np.uint16)
-    verify([case_of((dark, target(8, 8)))], 1, 127)
+    verified([case_of((dark, target(8, 8)))], 1, 127)
     assert "6.2% of the largest value" in caplog.text
+
+
+def test_one_bright_image_among_dark_ones_is_enough(case_of, caplog):
+    verified([case_of((grey(4, 4), target(4, 4)), (grey(4, 4) * 0, target(4, 4)))], 1, 127)
+    assert not caplog.records
+
+
+GOOD, TORN = (grey(4, 4), target(4, 4)), (grey(4, 4), target(3, 3))
+
+
+def test_an_error_says_how_to_go_on_without_the_bad_slices(case_of):
+    with pytest.raises(SegError, match=r"dataset\.on_bad=skip to leave them out$"):
+        verified([case_of(GOOD, TORN)], 1, 127)
+
+
+def test_bad_slices_are_left_out_and_each_is_logged_with_its_reason(case_of, caplog):
+    case = case_of(GOOD, TORN, GOOD, GOOD)
+    case.slices[3].image.write_bytes(b"")
+    (left,) = verified([case], 1, 127, "skip")
+    assert [slice_.id for slice_ in left.slices] == ["s0", "s2"]
+    assert [slice_.target_px for slice_ in left.slices] == [1, 1]
+    assert {record.levelno for record in caplog.records} == {logging.WARNING}
+    number, *reasons = [record.getMessage() for record in caplog.records]
+    assert number == "dataset.on_bad=skip: 2 slices are left out, 2 are used"
+    assert [("s1_mask" in r, "mask is 3x3" in r) for r in reasons] == [(True, True), (False,) * 2]
+    assert "s3_image.png: not a readable image" in reasons[1]
+
+
+def test_a_case_left_with_no_slice_goes_and_the_others_keep_their_order(case_of):
+    pairs = case_of(GOOD, TORN, GOOD, TORN).slices
+    cases = [
+        Case(name, tuple(pairs[i] for i in places))
+        for name, places in (("c", [0]), ("b", [1, 3]), ("a", [2, 3]))
+    ]
+    found = verified(cases, 1, 127, "skip")
+    assert [(case.patient, [s.id for s in case.slices]) for case in found] == [
+        ("c", ["s0"]),
+        ("a", ["s2"]),
+    ]
+
+
+@pytest.mark.parametrize(("bad", "last"), [(20, "left out: "), (21, "and 1 more"), (25, "and 5 ")])
+def test_twenty_bad_slices_are_listed_and_the_rest_counted(case_of, caplog, bad, last):
+    verified([case_of(GOOD, *[TORN] * bad)], 1, 127, "skip")
+    messages = [record.getMessage() for record in caplog.records]
+    assert sum(message.startswith("left out: ") for message in messages) == 20
+    assert messages[-1].startswith(last)
+
+
+def test_good_data_is_not_remarked_on_where_bad_would_be_left_out(case_of, caplog):
+    assert len(verified([case_of(GOOD, GOOD)], 1, 127, "skip")[0].slices) == 2
+    assert not caplog.records
+
+
+def test_a_dataset_of_bad_slices_only_is_refused_with_the_first_reason(case_of):
+    case = case_of(TORN, TORN)
+    with pytest.raises(SegError, match=r"none of 2 slices can be used.*s0_mask\.png: mask is 3x3"):
+        verified([case], 1, 127, "skip")
+
+
+def test_the_masks_left_over_must_have_a_target(case_of):
+    with pytest.raises(SegError, match="every mask is black"):
+        verified([case_of((grey(4, 4), grey(4, 4) * 0), TORN)], 1, 127, "skip")

@@ -2,30 +2,56 @@
 
 import json
 import logging
+from collections import Counter
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from seg.contracts import Case, SegError, Slice, Splits
-from seg.data.split import against_checkpoint, as_json, by_patient, require
+from seg.data.split import against_checkpoint, as_json, by_patient, require, thinned
 
 USUAL = (0.7, 0.15, 0.15)
 
 
-def case(patient, side=None, slices=2):
-    ids = [f"{side}_{patient}_{i}" if side else f"{patient}_{i}" for i in range(slices)]
-    return Case(patient, tuple(Slice(i, Path(f"{i}.png"), Path(f"{i}.png")) for i in ids), side)
+def case(patient, side=None, slices=2, volume=""):
+    name = "_".join(part for part in (side, patient, volume) if part)
+    ids = [f"{name}_{i}" for i in range(slices)]
+    members = tuple(Slice(i, Path(f"{i}.png"), Path(f"{i}.png")) for i in ids)
+    return Case(patient, members, side, volume=volume)
+
+
+def counted(case, *target_px):
+    """Return the case with as many slices as there are counts."""
+    pairs = zip(case.slices, target_px, strict=True)
+    return replace(case, slices=tuple(replace(s, target_px=px) for s, px in pairs))
 
 
 def cohort(n):
     return [case(f"p{i:03d}") for i in range(n)]
 
 
+def sized(sizes):
+    """Return a patient for each size, named so that the names say nothing of the size."""
+    return [counted(case(f"p{i * 7 % 101:03d}", slices=1), size) for i, size in enumerate(sizes)]
+
+
 def patients(splits):
     return {side: [c.patient for c in cases] for side, cases in splits.sides().items()}
+
+
+def sizes(cases):
+    return [case.target_px for case in cases]
+
+
+def folds_of(cases, folds, seed=0):
+    """Return the patients of the test side of every fold."""
+    splits = (by_patient(cases, USUAL, seed, fold=fold, folds=folds) for fold in range(folds))
+    return [{case.patient for case in split.test} for split in splits]
 
 
 def learned(*cases, side="train"):
@@ -98,6 +124,210 @@ def test_the_patients_of_a_side_are_sorted():
         assert side == sorted(side)
 
 
+def test_a_side_is_sorted_by_patient_and_volume():
+    cases = [case(p, volume=v) for p, v in (("b", "2"), ("a", "2"), ("b", "1"), ("a", "1"))]
+    train = by_patient(cases, (1, 0, 0), 0).train
+    assert [case.name for case in train] == ["a_1", "a_2", "b_1", "b_2"]
+
+
+@st.composite
+def cohorts(draw):
+    """Draw 2 to 24 patients of 1 to 4 cases of 0 to 3 slices, some without target."""
+    shape = st.lists(st.lists(st.integers(0, 9), max_size=3), min_size=1, max_size=4)
+    return [
+        counted(case(f"p{i:02d}", slices=len(px), volume=str(v) if len(volumes) > 1 else ""), *px)
+        for i, volumes in enumerate(draw(st.lists(shape, min_size=2, max_size=24)))
+        for v, px in enumerate(volumes)
+    ]
+
+
+@st.composite
+def shares(draw):
+    first, second = sorted(draw(st.tuples(st.integers(0, 20), st.integers(0, 20))))
+    return first / 20, (second - first) / 20, 1 - second / 20
+
+
+def check_division(splits, cases):
+    """Check that each case is there once and that no patient is on two sides."""
+    everything = Counter(chain(*splits.sides().values()))
+    assert everything == Counter(cases)
+    of_side = [set(names) for names in patients(splits).values()]
+    assert not any(a & b for a, b in combinations(of_side, 2))
+    assert splits.leaks == ()
+
+
+often = settings(derandomize=True, deadline=None, max_examples=150, database=None)
+
+
+@often
+@given(cohorts(), shares(), st.integers(0, 2**32 - 1), st.randoms(use_true_random=False))
+def test_any_cohort_is_divided_by_patient_in_any_order_of_its_cases(cases, share, seed, shuffle):
+    splits = by_patient(cases, share, seed)
+    check_division(splits, cases)
+    n = len({case.patient for case in cases})
+    n_test, n_valid = (max(round(part * n), part > 0) for part in (share[2], share[1]))
+    numbers = [len(set(names)) for names in patients(splits).values()]
+    assert numbers[1:] == [min(n_valid, n - n_test), n_test]
+    mixed = shuffle.sample(cases, len(cases))
+    assert by_patient(mixed, share, seed) == splits
+
+
+@often
+@given(cohorts(), shares(), st.integers(0, 2**32 - 1), st.randoms(use_true_random=False), st.data())
+def test_the_folds_of_any_cohort_test_every_patient_once(cases, share, seed, shuffle, data):
+    """Ready-made sides are dealt out at random: the folds are those of the flat folder."""
+    everyone = {case.patient for case in cases}
+    folds = data.draw(st.integers(2, len(everyone)))
+    sided = [replace(c, side=shuffle.choice(("train", "valid", "test"))) for c in cases]
+    seen = Counter()
+    for fold in range(folds):
+        splits = by_patient(cases, share, seed, fold=fold, folds=folds)
+        check_division(splits, cases)
+        test = {case.patient for case in splits.test}
+        assert len(test) in (len(everyone) // folds, -(-len(everyone) // folds))
+        seen.update(test)
+        again = by_patient(shuffle.sample(sided, len(cases)), share, seed, "error", fold, folds)
+        check_division(again, sided)
+        assert patients(again) == patients(splits)
+    assert seen == dict.fromkeys(everyone, 1)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_every_quarter_of_the_sizes_gives_one_test_and_one_validation_patient(seed):
+    """Of 1..20: test has one of 1..5, of 6..10, ...; valid one of each four that are left."""
+    splits = by_patient(sized(range(1, 21)), (0.6, 0.2, 0.2), seed)
+    assert sorted((size - 1) // 5 for size in sizes(splits.test)) == [0, 1, 2, 3]
+    left = [size for size in range(1, 21) if size not in sizes(splits.test)]
+    places = sorted(left.index(size) // 4 for size in sizes(splits.valid))
+    assert places == [0, 1, 2, 3]
+
+
+def test_any_patient_of_a_stratum_may_be_drawn():
+    seen = {side: set() for side in ("train", "valid", "test")}
+    for seed in range(200):
+        for side, cases in by_patient(sized(range(20)), (0.6, 0.2, 0.2), seed).sides().items():
+            seen[side] |= set(sizes(cases))
+    assert all(found == set(range(20)) for found in seen.values())
+
+
+def test_the_size_of_a_patient_is_that_of_all_its_cases():
+    """Patients of 10, 20, ..., 120 pixels, in one case or in as many as there are tens."""
+    whole, parts = [], []
+    for i in range(1, 13):
+        name = f"p{i * 5 % 13:02d}"
+        whole.append(counted(case(name, slices=1), 10 * i))
+        parts += [counted(case(name, slices=1, volume=str(v)), 10) for v in range(i)]
+    for seed in range(10):
+        sides = patients(by_patient(parts, USUAL, seed))
+        assert {side: list(dict.fromkeys(names)) for side, names in sides.items()} == patients(
+            by_patient(whole, USUAL, seed)
+        )
+
+
+def test_the_test_side_does_not_depend_on_how_the_rest_is_divided():
+    for seed in range(10):
+        tests = [
+            by_patient(cohort(20), (0.8 - valid, valid, 0.2), seed).test for valid in (0, 0.2, 0.5)
+        ]
+        assert tests[0] == tests[1] == tests[2]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_fold_has_one_of_each_five_patients_of_like_size(seed):
+    folds = [
+        by_patient(sized(range(20)), USUAL, seed, fold=fold, folds=5).test for fold in range(5)
+    ]
+    for cases in folds:
+        assert sorted(size // 5 for size in sizes(cases)) == [0, 1, 2, 3]
+
+
+def test_the_patients_left_over_go_to_any_of_the_folds():
+    """Of 12 patients in 5 folds two folds have three: in 100 seeds each of the ten pairs."""
+    cases = sized(range(12))
+    pairs = set()
+    for seed in range(100):
+        numbers = [len(test) for test in folds_of(cases, 5, seed)]
+        assert sorted(numbers) == [2, 2, 2, 3, 3]
+        pairs.add(tuple(fold for fold, n in enumerate(numbers) if n == 3))
+    assert pairs == set(combinations(range(5), 2))
+
+
+def test_any_two_patients_of_different_size_may_share_a_fold():
+    pairs = set()
+    for seed in range(200):
+        pairs |= {pair for test in folds_of(cohort(6), 3, seed) for pair in combinations(test, 2)}
+    together = {frozenset(pair) for pair in pairs}
+    assert together == {
+        frozenset((f"p{i:03d}", f"p{j:03d}")) for i in range(3) for j in range(3, 6)
+    }
+
+
+@pytest.mark.parametrize(
+    ("fractions", "counts"),
+    [
+        ((0.6, 0.2, 0.2), [15, 5, 5]),
+        ((0.3, 0.1, 0.6), [15, 5, 5]),
+        ((0.7, 0.0, 0.3), [20, 0, 5]),
+        ((0.99, 0.01, 0.0), [19, 1, 5]),
+        ((0.0, 0.0, 1.0), [20, 0, 5]),
+    ],
+)
+def test_train_and_valid_share_what_a_fold_leaves(fractions, counts):
+    for fold in range(5):
+        splits = by_patient(sized(range(25)), fractions, 3, fold=fold, folds=5)
+        assert [len(side) for side in splits.sides().values()] == counts
+
+
+def test_the_validation_side_of_a_fold_has_one_patient_of_each_size_class():
+    """Of the 20 patients that a fold of 25 leaves, a quarter: one of each four in a row."""
+    cases = sized(range(25))
+    for fold in range(5):
+        splits = by_patient(cases, (0.6, 0.2, 0.2), 1, fold=fold, folds=5)
+        left = sorted(set(range(25)) - set(sizes(splits.test)))
+        assert sorted(left.index(size) // 4 for size in sizes(splits.valid)) == [0, 1, 2, 3, 4]
+
+
+def test_as_many_folds_as_patients_leave_one_out():
+    assert sorted(chain(*folds_of(cohort(4), 4))) == ["p000", "p001", "p002", "p003"]
+
+
+def test_more_folds_than_patients_are_refused():
+    cases = [case(f"p{i}", volume=str(v)) for i in range(4) for v in range(3)]
+    with pytest.raises(SegError, match=r"dataset\.folds: 5 folds of 4 patients"):
+        by_patient(cases, USUAL, 0, fold=0, folds=5)
+
+
+def test_folds_set_a_ready_made_split_aside_and_say_so(caplog):
+    caplog.set_level(logging.INFO)
+    cases = [case("both", side) for side in ("train", "test")] + [
+        case("x", "test"),
+        case("y", "train"),
+    ]
+    splits = [by_patient(cases, USUAL, 0, "error", fold, 3) for fold in range(3)]
+    tests = [[(c.patient, c.side) for c in split.test] for split in splits]
+    assert sorted(tests) == [
+        [("both", "test"), ("both", "train")],
+        [("x", "test")],
+        [("y", "train")],
+    ]
+    assert [split.leaks for split in splits] == [()] * 3
+    assert [record.levelno for record in caplog.records] == [logging.INFO] * 3
+    assert "the ready-made split is set aside" in caplog.text
+
+
+def test_folds_do_not_join_slices_of_one_name(caplog):
+    cases = [case("a", "train"), case("b", "train"), replace(case("a", "train"), side="test")]
+    with pytest.raises(SegError, match=r"dataset\.fold: 2 slices \(train_a_0 first\)"):
+        by_patient(cases, USUAL, 0, fold=0, folds=2)
+    by_patient(cases, USUAL, 0)
+
+
+def test_a_flat_folder_is_not_said_to_be_set_aside(caplog):
+    caplog.set_level(logging.INFO)
+    by_patient(cohort(6), USUAL, 0, fold=1, folds=3)
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_ready_made_sides_are_used_as_they_are(seed):
     cases = [case("a", "test"), case("b", "train"), case("c", "train"), case("d", "valid")]
@@ -168,6 +398,13 @@ def test_training_patients_of_this_run_may_be_known_to_the_checkpoint():
     )
 
 
+def test_a_known_patient_of_several_volumes_is_named_once(caplog):
+    splits = Splits((), (), tuple(case("c", volume=v) for v in "123"))
+    known = against_checkpoint(splits, learned(case("c", volume="4")), ["infer"], "warn")
+    assert known.leaks == ("c",)
+    assert "checkpoint: 1 patients (c) are" in caplog.text
+
+
 def test_one_known_slice_makes_its_patient_a_leak():
     splits = Splits((), (), (case("c", slices=3),))
     assert against_checkpoint(splits, learned(case("c", slices=1)), ["infer"], "warn").leaks == (
@@ -235,3 +472,86 @@ def test_splits_json_lists_slice_ids_by_side_and_patient():
         "test": {},
         "leaks": ["b"],
     }
+
+
+def test_splits_json_lists_the_slices_of_all_volumes_of_a_patient():
+    volumes = tuple(case("a", volume=volume) for volume in "12")
+    splits = Splits((*volumes, case("b", slices=1)), (), ())
+    assert as_json(splits)["train"] == {"a": ["a_1_0", "a_1_1", "a_2_0", "a_2_1"], "b": ["b_0"]}
+
+
+@pytest.fixture
+def mixed():
+    """Three cases of two slices with target, a_0 and b_1, and six without."""
+    counts = {"a": (5, 0, 0), "b": (0, 1), "c": (0, 0, 0)}
+    return [counted(case(name, slices=len(px)), *px) for name, px in counts.items()]
+
+
+def ids(cases):
+    return [slice_.id for case in cases for slice_ in case.slices]
+
+
+def test_without_a_ratio_all_slices_are_kept(mixed, caplog):
+    caplog.set_level(logging.INFO)
+    assert thinned(mixed, None, 0) == tuple(mixed)
+    assert not caplog.records
+
+
+def test_a_ratio_of_0_keeps_the_slices_with_target_and_the_cases_that_have_one(mixed, caplog):
+    caplog.set_level(logging.INFO)
+    left = thinned(mixed, 0, 0)
+    assert [(c.patient, ids([c])) for c in left] == [("a", ["a_0"]), ("b", ["b_1"])]
+    (record,) = caplog.records
+    assert record.levelno == logging.INFO
+    assert "6 of 6 training slices without target are left out" in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("ratio", "n_empty"),
+    [(0.2, 0), (0.3, 1), (0.7, 1), (0.8, 2), (1, 2), (2.5, 5), (3, 6), (99, 6)],
+)
+def test_a_ratio_keeps_so_many_empty_slices_for_each_with_target(mixed, caplog, ratio, n_empty):
+    """Two slices have a target: a ratio of 0.7 asks for 1.4, one of 2.5 for five."""
+    caplog.set_level(logging.INFO)
+    for seed in range(5):
+        left = ids(thinned(mixed, ratio, seed))
+        assert {"a_0", "b_1"} <= set(left)
+        assert len(left) == 2 + n_empty
+        assert left == sorted(left)
+        assert f"{6 - n_empty} of 6 training slices" in caplog.records[-1].getMessage()
+
+
+def test_any_two_empty_slices_may_be_kept_whatever_their_cases(mixed):
+    drawn = Counter(frozenset(ids(thinned(mixed, 1, seed))) - {"a_0", "b_1"} for seed in range(300))
+    empty = ["a_1", "a_2", "b_0", "c_0", "c_1", "c_2"]
+    assert set(drawn) == set(map(frozenset, combinations(empty, 2)))
+    assert max(drawn.values()) < 20 + 6 * np.sqrt(20)
+
+
+def test_what_is_kept_depends_on_the_seed_and_not_on_the_order(mixed):
+    for seed in range(20):
+        left = thinned(mixed, 1, seed)
+        assert left == thinned(mixed, 1, seed)
+        assert thinned(mixed[::-1], 1, seed) == left[::-1]
+        backwards = [replace(c, slices=c.slices[::-1]) for c in mixed]
+        assert sorted(ids(thinned(backwards, 1, seed))) == ids(left)
+
+
+def test_a_higher_ratio_adds_to_what_a_lower_one_keeps(mixed):
+    kept = [set(ids(thinned(mixed, ratio, 4))) for ratio in (0, 0.5, 1, 2, 3)]
+    assert all(fewer < more for fewer, more in zip(kept, kept[1:], strict=False))
+
+
+@pytest.mark.parametrize("cases", [[], [counted(case("a"), 1, 2)]])
+def test_where_no_slice_is_empty_all_are_kept_without_a_word(caplog, cases):
+    caplog.set_level(logging.INFO)
+    assert thinned(cases, 0, 0) == tuple(cases)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("ratio", [0, 2.5])
+def test_a_ratio_of_nothing_is_refused(ratio):
+    cases = [counted(case("a"), 0, 0), counted(case("b"), 0, 0)]
+    with pytest.raises(SegError, match=rf"dataset\.empty_ratio={ratio}: none of the 4 training"):
+        thinned(cases, ratio, 0)
+    assert thinned(cases, None, 0) == tuple(cases)

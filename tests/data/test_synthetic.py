@@ -13,7 +13,7 @@ import yaml
 
 from seg.config import conf_dir
 from seg.contracts import SegError
-from seg.data.check import verify
+from seg.data.check import verified
 from seg.data.synthetic import phantom
 
 SMALL = {
@@ -111,7 +111,7 @@ def test_the_cohort_has_the_asked_patients_slices_and_size(tmp_path):
 
 def test_the_cohort_passes_the_check_and_its_masks_are_0_and_255(tmp_path):
     cases = phantom(tmp_path, **SMALL)
-    verify(cases, 1, 127)
+    verified(cases, 1, 127)
     values = np.unique([masks(case) for case in cases])
     assert values.tolist() == [0, 255]
 

@@ -1,0 +1,256 @@
+"""From a publisher's files to a folder of PNG slices that trains and that a person can open.
+
+    ROOT/prepared-RECIPE/images/CASE_007.png  masks/CASE_007.png  manifest.csv  dataset.json
+
+Axes: S slices, H height, W width, C channels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock, Timeout
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+from seg.contracts import Scan, SegError, Source, SourceReader
+from seg.data.archive import is_archive, unpack
+from seg.data.images import encode_png
+from seg.data.prepared import DESCRIPTION, MANIFEST, SPACING, sha256
+from seg.data.recipe import Recipe
+
+VERSION = 1
+
+log = logging.getLogger(__name__)
+
+
+def prepare(
+    source: Path,
+    root: Path,
+    reader: SourceReader,
+    recipe: Recipe,
+    about: Mapping[str, Any],
+    on_bad: str = "error",
+) -> Path:
+    """Prepare a source, unless that was done with this recipe, and return the prepared folder.
+
+    A killed preparation goes on with the cases that it had not finished. Of several processes in
+    one root, one prepares and the others wait.
+
+    Args:
+        source: archive or unpacked folder of the publisher.
+        root: receives prepared-RECIPE.
+        reader: of the publisher's format.
+        recipe: how slices become pictures.
+        about: for dataset.json, plain values: "recipe" with the arguments of reader and recipe,
+            and what a person should know (name, licence, citation).
+        on_bad: "error" stops at the first case that cannot be used, "skip" leaves it out.
+
+    Raises:
+        SegError: the source, or a case of it, cannot be used.
+    """
+    identity = [VERSION, about["recipe"], _fingerprint(source, reader)]
+    name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+    target, aside, unpacked = (
+        root / f"{kind}-{name}" for kind in ("prepared", ".preparing", ".unpacked")
+    )
+    with nullcontext() if target.is_dir() else _alone(root):
+        if target.is_dir():
+            log.info("already prepared: %s", target)
+            return target
+        log.info("preparing %s into %s", source, target)
+        folder = unpack(source, unpacked) if source.is_file() else source
+        cases, problems = reader.find(folder)
+        for problem in problems.values():
+            _refuse(problem, on_bad)
+        left_out = problems | _write_cases(cases, folder, reader, recipe, aside, on_bad)
+        counts = _write_manifest(aside, cases)
+        description = {**about, "source": source.name, "counts": counts, "left_out": left_out}
+        description["manifest_sha256"] = sha256(aside / MANIFEST)
+        (aside / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
+        shutil.rmtree(aside / "cases")
+        aside.rename(target)
+        shutil.rmtree(unpacked, ignore_errors=True)
+    log.info("prepared %(cases)d cases of %(patients)d patients: %(slices)d slices", counts)
+    return target
+
+
+def _fingerprint(source: Path, reader: SourceReader) -> list:
+    """Tell a source from any other, and from itself once it changed, without reading it all."""
+    if source.is_dir():
+        cases, problems = reader.find(source)
+        files = [file for case in cases for file in (*case.images, *case.labels)]
+    elif not source.exists():
+        raise SegError(f"dataset.source: no file or folder {source.resolve()}")
+    elif not is_archive(source):
+        raise SegError(
+            f"dataset.source: {source} is neither a folder nor an archive (.tar, .tar.gz, .zip); "
+            "give the publisher's archive, or the folder that it unpacks to"
+        )
+    else:
+        files, problems = [source], {}
+    home = source if source.is_dir() else source.parent
+    stats = [(file.relative_to(home).as_posix(), file.stat()) for file in files]
+    return [[[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats], sorted(problems)]
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Hold the lock of a root's preparations, after another process that holds it."""
+    root.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(root / ".prepare.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("another process is preparing in %s: waiting for it", root)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _write_cases(
+    cases: Sequence[Source],
+    folder: Path,
+    reader: SourceReader,
+    recipe: Recipe,
+    aside: Path,
+    on_bad: str,
+) -> dict[str, str]:
+    """Write what an earlier try has not, one case a core at a time; return what was left out."""
+    for kind in ("images", "masks", "cases"):
+        (aside / kind).mkdir(parents=True, exist_ok=True)
+    missing = [case for case in cases if not _record(aside, case).exists()]
+    if len(missing) < len(cases):
+        log.info("%d of %d cases are there already", len(cases) - len(missing), len(cases))
+    left_out: dict[str, str] = {}
+    with _progress_bar() as bar, ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        jobs = {
+            pool.submit(_write_case, case, folder, reader, recipe, aside): case for case in missing
+        }
+        try:
+            for job in bar.track(as_completed(jobs), total=len(jobs), description="preparing"):
+                try:
+                    job.result()
+                except SegError as error:
+                    _refuse(str(error), on_bad)
+                    left_out[jobs[job].name] = str(error)
+        finally:
+            pool.shutdown(cancel_futures=True)
+    if len(left_out) == len(cases):
+        raise SegError(f"dataset.source: no case under {folder} can be used")
+    return left_out
+
+
+def _write_case(
+    case: Source, folder: Path, reader: SourceReader, recipe: Recipe, aside: Path
+) -> None:
+    """Write the slices of a case, and when all are there, their rows of the manifest."""
+    scan = reader.load(case)
+    with _naming(case.images[0]):
+        low, high = recipe.intensity.bounds(scan.image_SHWC)
+    size, rows = recipe.size(scan), []
+    for k, (image_HWC, label_HW) in enumerate(zip(scan.image_SHWC, scan.label_SHW, strict=True)):
+        nth = k if len(case.labels) > 1 else 0
+        image_file, label_file = case.images[nth], case.labels[nth]
+        with _naming(label_file):
+            mask_HW = recipe.mask(label_HW, scan.known_labels, size)
+        row = _facts(case, k, scan, recipe, mask_HW)
+        for kind, pixels in (
+            ("image", recipe.image(image_HWC, low, high, size)),
+            ("mask", mask_HW),
+        ):
+            row[kind] = f"{kind}s/{case.name}_{k:03d}.png"
+            encoded = encode_png(pixels)
+            (aside / row[kind]).write_bytes(encoded)
+            row[f"{kind}_sha256"] = hashlib.sha256(encoded).hexdigest()
+        row["source_image"] = image_file.relative_to(folder).as_posix()
+        row["source_label"] = label_file.relative_to(folder).as_posix()
+        rows.append(row)
+    record = _record(aside, case)
+    pd.DataFrame(rows).to_csv(record.with_suffix(".part"), index=False)
+    record.with_suffix(".part").rename(record)
+
+
+def _facts(case: Source, k: int, scan: Scan, recipe: Recipe, mask_HW: np.ndarray) -> dict[str, Any]:
+    """Return what the manifest says of a slice, but its files."""
+    height, width = mask_HW.shape
+    source_height, source_width = scan.label_SHW.shape[1:]
+    spacing = recipe.spacing_mm(scan) or ("", "", "")
+    return {
+        "case": case.name,
+        "patient": case.patient,
+        "volume": case.volume,
+        "split": case.side or "",
+        "slice": k,
+        "height": height,
+        "width": width,
+        "source_height": source_height,
+        "source_width": source_width,
+        **dict(zip(SPACING, spacing, strict=True)),
+        "target_px": np.count_nonzero(mask_HW),
+    }
+
+
+def _write_manifest(aside: Path, cases: Sequence[Source]) -> dict[str, int]:
+    """Gather the rows of all cases, in their order, and count them."""
+    records = [_record(aside, case) for case in cases]
+    tables = [
+        pd.read_csv(record, dtype=str, keep_default_na=False)
+        for record in records
+        if record.exists()
+    ]
+    manifest = pd.concat(tables)
+    manifest.to_csv(aside / MANIFEST, index=False)
+    return {
+        "cases": len(tables),
+        "patients": manifest["patient"].nunique(),
+        "slices": len(manifest),
+        "slices_with_target": int((manifest["target_px"] != "0").sum()),
+    }
+
+
+def _record(aside: Path, case: Source) -> Path:
+    """Return the file that says that all of a case is written."""
+    return aside / "cases" / f"{case.name}.csv"
+
+
+def _refuse(problem: str, on_bad: str) -> None:
+    if on_bad == "error":
+        raise SegError(f"{problem}; or leave such cases out with dataset.on_bad=skip")
+    log.warning("left out: %s", problem)
+
+
+@contextmanager
+def _naming(file: Path) -> Iterator[None]:
+    """Put the file's name before an error that does not know it."""
+    try:
+        yield
+    except SegError as error:
+        raise SegError(f"{file}: {error}") from error
+
+
+def _progress_bar() -> Progress:
+    return Progress(
+        "{task.description}",
+        BarColumn(),
+        MofNCompleteColumn(),
+        "cases, left:",
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )

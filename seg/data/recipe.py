@@ -1,0 +1,89 @@
+"""How the slices of a case become pictures.
+
+Axes: S slices, H height, W width, C channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from seg.contracts import Scan, SegError
+from seg.data.intensity import Intensity
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What `dataset.prepare` instantiates to.
+
+    Args:
+        intensity: what becomes black and white.
+        known_labels: values that a label may hold; None: those that the publisher's dataset.json
+            names, any where there is none.
+        target_labels: values that are foreground; None: every one but 0.
+        square_pixels: resize the coarser of a slice's two directions to the finer one's spacing.
+        bits: of the images' grey values, 8 or 16.
+    """
+
+    intensity: Intensity
+    known_labels: list[int] | None
+    target_labels: list[int] | None
+    square_pixels: bool
+    bits: int
+
+    def __post_init__(self) -> None:
+        """Refuse a depth that PNG does not have."""
+        if self.bits not in (8, 16):
+            raise SegError(f"bits must be 8 or 16. Received: {self.bits}")
+
+    def size(self, scan: Scan) -> tuple[int, int]:
+        """Return height and width of the prepared slices."""
+        height, width = scan.label_SHW.shape[1:]
+        if not self.square_pixels or scan.spacing_mm is None:
+            return height, width
+        _, row_mm, column_mm = scan.spacing_mm
+        fine = min(row_mm, column_mm)
+        return max(1, round(height * row_mm / fine)), max(1, round(width * column_mm / fine))
+
+    def spacing_mm(self, scan: Scan) -> tuple[float, float, float] | None:
+        """Return the distance of slices, rows and columns after preparation."""
+        if scan.spacing_mm is None:
+            return None
+        sides = zip(scan.spacing_mm[1:], scan.label_SHW.shape[1:], self.size(scan), strict=True)
+        row_mm, column_mm = (mm * before / after for mm, before, after in sides)
+        return scan.spacing_mm[0], row_mm, column_mm
+
+    def image(
+        self, image_HWC: np.ndarray, low: np.ndarray, high: np.ndarray, size: tuple[int, int]
+    ) -> np.ndarray:
+        """Return uint8 or uint16 HWC, resized bilinearly."""
+        scaled = np.clip((image_HWC - low) / (high - low), 0, 1).astype(np.float32)
+        if size != scaled.shape[:2]:
+            scaled = cv2.resize(scaled, size[::-1], interpolation=cv2.INTER_LINEAR)
+        dtype = np.uint8 if self.bits == 8 else np.uint16
+        return np.rint(scaled * np.iinfo(dtype).max).astype(dtype).reshape(*size, -1)
+
+    def mask(
+        self, label_HW: np.ndarray, published: tuple[int, ...] | None, size: tuple[int, int]
+    ) -> np.ndarray:
+        """Return uint8 HW of 0 and 255, resized to the nearest pixel centre.
+
+        Raises:
+            SegError: the label holds a value that is not known.
+        """
+        known = published if self.known_labels is None else self.known_labels
+        if known is not None and not np.isin(label_HW, known).all():
+            unknown = sorted(set(np.unique(label_HW).tolist()) - set(known))
+            raise SegError(
+                f"holds the label {', '.join(map(str, unknown[:5]))}"
+                f"{', ...' if len(unknown) > 5 else ''}, known are {', '.join(map(str, known))}; "
+                "set dataset.prepare.known_labels, and dataset.prepare.target_labels for the target"
+            )
+        targets = self.target_labels
+        target_HW = label_HW != 0 if targets is None else np.isin(label_HW, targets)
+        mask_HW = target_HW.astype(np.uint8) * 255
+        if size != mask_HW.shape:
+            mask_HW = cv2.resize(mask_HW, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+        return mask_HW
