@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from seg.contracts import SegError
 
@@ -48,15 +49,22 @@ def read_mask(path: Path, threshold: float) -> np.ndarray:
 
 def brightest(path: Path) -> np.ndarray:
     """Read a file as float32 HW over 0..255: the largest colour channel of each pixel."""
-    label_HW = read_label(path)
-    per_unit = 257 if label_HW.dtype == np.uint16 else 1
-    return label_HW.astype(np.float32) / per_unit
+    largest_HW = _largest(_decode(path))
+    per_unit = 257 if largest_HW.dtype == np.uint16 else 1
+    return largest_HW.astype(np.float32) / per_unit
 
 
 def read_label(path: Path) -> np.ndarray:
-    """Read a label as stored, uint8 or uint16 HW: the largest colour channel of each pixel."""
+    """Read a label as stored, uint8 or uint16 HW.
+
+    The value of a pixel is its index in a PNG with a palette, else its largest colour channel.
+    """
     pixels = _decode(path)
-    return pixels if pixels.ndim == 2 else pixels.max(axis=-1)
+    with path.open("rb") as file:
+        is_palette = file.read(26)[25:] == b"\3" and path.suffix.lower() == ".png"
+    if is_palette:
+        return np.asarray(Image.open(path))
+    return _largest(pixels)
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
@@ -104,9 +112,18 @@ def _padding(inner: tuple[int, int], size: tuple[int, int]) -> list[tuple[int, i
     return [(b, full - part - b) for b, full, part in zip(before, size, inner, strict=True)]
 
 
+def _largest(pixels: np.ndarray) -> np.ndarray:
+    return pixels if pixels.ndim == 2 else pixels.max(axis=-1)
+
+
 def _decode(path: Path) -> np.ndarray:
-    encoded = np.fromfile(path, dtype=np.uint8)
-    pixels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if encoded.size else None
+    try:
+        encoded = np.fromfile(path, dtype=np.uint8)
+        pixels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if encoded.size else None
+    except OSError as error:
+        raise SegError(f"{path}: cannot be read ({error.strerror}); mend or replace it") from error
+    except cv2.error:  # more pixels than OpenCV takes: a damaged header
+        pixels = None
     if pixels is None:
         raise SegError(f"{path}: not a readable image; replace the file or take the pair away")
     if pixels.dtype not in (np.uint8, np.uint16):

@@ -34,7 +34,7 @@ class Window:
 
     def __post_init__(self) -> None:
         """Refuse a window without width."""
-        if self.width_hu <= 0:
+        if not self.width_hu > 0:
             raise SegError(f"width_hu must be more than 0. Received: {self.width_hu:g}")
 
     def bounds(self, image_SHWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

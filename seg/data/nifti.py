@@ -19,14 +19,25 @@ from nibabel import orientations
 from nibabel.affines import apply_affine, voxel_sizes
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 
 from seg.contracts import Scan, SegError, Source
-from seg.data.pairs import pair
+from seg.data.pairs import listings, pair
 
 # Directions in which slices, rows and columns run, patient's left and head as in radiology:
 # rows of an axial slice go from anterior to posterior, its columns from right to left.
 PLANES = {"axial": "SPL", "coronal": "PIL", "sagittal": "LIP"}
-UNREADABLE = (EOFError, OSError, zlib.error, ValueError, ImageFileError, HeaderDataError)
+UNREADABLE = (
+    EOFError,
+    OSError,
+    OverflowError,
+    ValueError,
+    zlib.error,
+    ImageFileError,
+    HeaderDataError,
+    WrapStructError,
+)
+MM = {"meter": 1000.0, "micron": 0.001}
 
 
 @dataclass(frozen=True)
@@ -56,12 +67,11 @@ class NiftiPairs:
     def find(self, root: Path) -> tuple[list[Source], dict[str, str]]:
         """Pair the files, and compare them with the publisher's dataset.json where there is one."""
         cases, problems = pair(root, self.image_pattern, self.label_pattern)
-        for listing in sorted({*root.glob("dataset.json"), *root.glob("*/dataset.json")}):
-            for entry in _described(listing).get("training", []):
-                for file in entry.values() if isinstance(entry, dict) else []:
-                    if not (listing.parent / file).exists():
-                        problems[Path(file).name] = f"{listing}: lists {file}, which is not there"
-        return cases, problems
+        for listing in listings(root):
+            for file in _missing(listing):
+                name = Path(file).name.partition(".nii")[0]
+                problems[name] = f"{listing}: lists {file}, which is not there"
+        return [case for case in cases if case.name not in problems], problems
 
     def load(self, source: Source) -> Scan:
         """Read image and label of a case, turned to the plane.
@@ -70,9 +80,7 @@ class NiftiPairs:
             SegError: a file is damaged or no volume, holds what it must not, or the grids differ.
         """
         label, affine = _read(source.labels[0], None, np.int32)
-        turn = orientations.ornt_transform(
-            orientations.io_orientation(affine), orientations.axcodes2ornt(PLANES[self.plane])
-        )
+        turn = self._turn(source.labels[0], affine)
         channels = []
         for path in source.images:
             voxels, image_affine = _read(path, self.time_point, np.float32)
@@ -86,6 +94,18 @@ class NiftiPairs:
             tuple(spacing.tolist()),
             _publishers_labels(source.labels[0]),
         )
+
+    def _turn(self, path: Path, affine: np.ndarray) -> np.ndarray:
+        """Return the orientation transform from a grid to the plane's slices, rows and columns."""
+        try:
+            return orientations.ornt_transform(
+                orientations.io_orientation(affine), orientations.axcodes2ornt(PLANES[self.plane])
+            )
+        except ValueError as error:
+            raise SegError(
+                f"{path}: two of its axes run the same way (its affine is "
+                f"{np.round(affine[:3, :3], 3).tolist()}); repair the header"
+            ) from error
 
     def _check_grid(
         self,
@@ -120,16 +140,18 @@ def _read(path: Path, time_point: int | None, dtype: type) -> tuple[np.ndarray, 
             stream.seek(0)
             image = kind.from_stream(stream)
             _check_header(path, image)
-            proxy = _three_dimensional(path, image, time_point)
-            voxels = np.asarray(proxy, None if dtype is np.int32 else dtype)
+            is_label = dtype is np.int32
+            proxy = _three_dimensional(path, image, time_point, is_label)
+            voxels = np.asarray(proxy, None if is_label else dtype)
             while stream.read(1 << 20):  # gzip checks its checksum at the end of the file only
                 pass
     except UNREADABLE as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise SegError(
             f"{path}: no readable NIfTI volume ({reason}); get the file again"
         ) from error
-    return _clean(path, voxels, dtype), image.affine
+    mm = MM.get(image.header.get_xyzt_units()[0], 1.0)
+    return _clean(path, voxels, dtype), np.diag([mm, mm, mm, 1]) @ image.affine
 
 
 def _check_header(path: Path, image: nib.Nifti1Image) -> None:
@@ -137,7 +159,7 @@ def _check_header(path: Path, image: nib.Nifti1Image) -> None:
     if image.get_data_dtype().kind not in "iuf":
         raise SegError(f"{path}: voxels are {image.get_data_dtype()}, expected numbers")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    needed = 4 * math.prod(image.shape)
+    needed = 4 * math.prod(image.shape[:3])
     if needed > memory:
         raise SegError(
             f"{path}: declares {_by(image.shape)} voxels, {needed / 2**30:.0f} GiB in memory, "
@@ -150,7 +172,9 @@ def _check_header(path: Path, image: nib.Nifti1Image) -> None:
         )
 
 
-def _three_dimensional(path: Path, image: nib.Nifti1Image, time_point: int | None) -> object:
+def _three_dimensional(
+    path: Path, image: nib.Nifti1Image, time_point: int | None, is_label: bool
+) -> object:
     shape = image.shape
     times = math.prod(shape[3:])
     if len(shape) < 3 or 0 in shape:
@@ -160,10 +184,8 @@ def _three_dimensional(path: Path, image: nib.Nifti1Image, time_point: int | Non
     if len(shape) > 4 and times > 1:
         raise SegError(f"{path}: has {len(shape)} dimensions ({_by(shape)}), expected 3")
     if times > 1 and time_point is None:
-        raise SegError(
-            f"{path}: is 4-D with {times} time points ({_by(shape)}); choose one with "
-            "dataset.raw.time_point=0"
-        )
+        mend = "a label must have one" if is_label else "choose one with dataset.raw.time_point=0"
+        raise SegError(f"{path}: is 4-D with {times} time points ({_by(shape)}); {mend}")
     if times > 1 and not 0 <= time_point < times:
         raise SegError(f"{path}: has no time point {time_point}, but 0 to {times - 1}")
     return np.asarray(image.dataobj[..., time_point if times > 1 else 0]).reshape(shape[:3])
@@ -171,17 +193,41 @@ def _three_dimensional(path: Path, image: nib.Nifti1Image, time_point: int | Non
 
 def _clean(path: Path, voxels: np.ndarray, dtype: type) -> np.ndarray:
     """Return voxels of the wanted type: intensities as they are, labels as whole numbers."""
-    total = voxels.sum(dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        total = voxels.sum(dtype=np.float64)
     if not np.isfinite(total):
         bad = np.count_nonzero(~np.isfinite(voxels))
         raise SegError(f"{path}: {bad} voxels are NaN or infinite; repair the volume")
-    if dtype is np.int32 and voxels.dtype.kind == "f":
-        whole = np.rint(voxels)
-        if np.abs(voxels - whole).max() > 1e-3:
-            odd = voxels[np.abs(voxels - whole) > 1e-3][0]
-            raise SegError(f"{path}: holds the label {odd:g}; labels must be whole numbers")
+    if dtype is np.int32:
+        whole = np.rint(voxels) if voxels.dtype.kind == "f" else voxels
+        limits = np.iinfo(np.int32)
+        odd = (np.abs(voxels - whole) > 1e-3) | (whole < limits.min) | (whole > limits.max)
+        if odd.any():
+            raise SegError(
+                f"{path}: holds the label {voxels[odd][0]:.7g}; labels must be whole numbers "
+                "below 2^31"
+            )
         voxels = whole
     return voxels.astype(dtype, copy=False)
+
+
+def _missing(listing: Path) -> list[str]:
+    """Return the training files that a dataset.json lists and that are not there.
+
+    The first nnU-Net lists p.nii.gz where the file is p_0000.nii.gz.
+    """
+    training = _described(listing).get("training")
+    entries = [entry for entry in training or [] if isinstance(entry, dict)]
+    files = [entry.get(kind) for entry in entries for kind in ("image", "label")]
+    return [
+        file
+        for file in files
+        if isinstance(file, str)
+        and not (listing.parent / file).exists()
+        and not list(
+            (listing.parent / file).parent.glob(Path(file).name.replace(".nii", "_????.nii"))
+        )
+    ]
 
 
 def _publishers_labels(path: Path) -> tuple[int, ...] | None:
@@ -190,18 +236,23 @@ def _publishers_labels(path: Path) -> tuple[int, ...] | None:
     labels = _described(listing).get("labels") if listing.is_file() else None
     if not isinstance(labels, dict):
         return None
-    values: set[int] = set()
-    for key, value in labels.items():  # MSD has {"1": "spleen"}, nnU-Net has {"spleen": 1}
-        number = key if key.isdigit() else value
-        values |= {int(n) for n in (number if isinstance(number, list) else [number])}
-    return tuple(sorted(values))
+    # MSD has {"1": "spleen"}, nnU-Net {"spleen": 1} or {"whole": [1, 2]}.
+    numbers = [key if key.isdecimal() else value for key, value in labels.items()]
+    values = [n for number in numbers for n in (number if isinstance(number, list) else [number])]
+    try:
+        return tuple(sorted({int(value) for value in values}))
+    except (ValueError, TypeError) as error:
+        raise SegError(
+            f"{listing}: its labels are not numbers ({labels}); set dataset.prepare.known_labels"
+        ) from error
 
 
 def _described(listing: Path) -> dict:
     try:
-        return json.loads(listing.read_text())
+        content = json.loads(listing.read_text())
     except (ValueError, OSError) as error:
         raise SegError(f"{listing}: no readable JSON ({error}); get the file again") from error
+    return content if isinstance(content, dict) else {}
 
 
 def _by(numbers: object) -> str:

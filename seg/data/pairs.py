@@ -38,6 +38,12 @@ def pair(root: Path, image_pattern: str, label_pattern: str) -> tuple[list[Sourc
     """
     paths = sorted(_walk(root))
     problems: dict[str, str] = {}
+    for group in ("slice", "volume", "side"):
+        if (f"(?P<{group}>" in image_pattern) != (f"(?P<{group}>" in label_pattern):
+            raise SegError(
+                f"dataset.raw: image_pattern and label_pattern must both have the group {group} or "
+                f"neither. Received: {image_pattern} and {label_pattern}"
+            )
     labels = _matches(root, paths, "label_pattern", label_pattern, problems, {})
     images = _matches(root, paths, "image_pattern", image_pattern, problems, labels)
     if not images:
@@ -46,33 +52,53 @@ def pair(root: Path, image_pattern: str, label_pattern: str) -> tuple[list[Sourc
             f"dataset.raw.image_pattern={image_pattern}; there is, for instance, "
             f"{', '.join(str(path) for path in paths[:3]) or 'nothing'}"
         )
-    usual = Counter(len(files) for files in images.values()).most_common(1)[0][0]
-    by_slice = "slice" in re.compile(label_pattern).groupindex
-    cases = []
+    by_slice = "slice" in re.compile(image_pattern).groupindex
+    channels = Counter(frozenset(files) for files in images.values()).most_common(1)[0][0]
+    cases: dict[str, Source] = {}
     for key in sorted({*images, *labels}, key=lambda key: [_natural(part or "") for part in key]):
-        made = Source(*key, *(tuple(_ordered(side.get(key, {}))) for side in (images, labels)))
-        wrong = _mismatch(made, images.get(key, {}), labels.get(key, {}), by_slice, usual)
+        case = Source(*key, *(tuple(_ordered(files.get(key, {}))) for files in (images, labels)))
+        wrong = _mismatch(case, images[key], labels[key], None if by_slice else channels)
+        if case.name in cases:
+            first, second = (c.images + c.labels for c in (cases[case.name], case))
+            wrong = f"{first[0]} and {second[0]}: are of two cases with one name, {case.name}"
         if wrong:
-            problems.setdefault(made.name, wrong)
-        elif made.name not in problems:
-            cases.append(made)
-    twice = Counter(case.name for case in cases)
-    problems |= {name: "two cases have this name" for name, count in twice.items() if count > 1}
-    return [case for case in cases if case.name not in problems], problems
+            problems.setdefault(case.name, wrong)
+        cases[case.name] = case
+    return [case for name, case in cases.items() if name not in problems], problems
+
+
+def listings(root: Path) -> list[Path]:
+    """Return the publisher's dataset.json files, at the top of `root` or one folder below."""
+    found = sorted({*root.glob("dataset.json"), *root.glob("*/dataset.json")})
+    return [listing for listing in found if not _is_ours(listing.parent)]
 
 
 def _walk(root: Path) -> list[Path]:
-    found = []
-    for folder, subfolders, names in os.walk(root):
-        subfolders[:] = [
-            name
-            for name in subfolders
-            if not name.startswith((".", "__MACOSX")) and not _is_ours(Path(folder, name))
-        ]
-        found += [
-            Path(folder, name).relative_to(root) for name in names if not name.startswith(".")
-        ]
+    """Return the files below a folder, relative to it, also those behind links to folders."""
+    found, seen = [], {root.resolve()}
+    try:
+        for folder, subfolders, names in os.walk(root, followlinks=True, onerror=_raise):
+            below = {Path(folder, name).resolve(): name for name in sorted(subfolders)}
+            subfolders[:] = [
+                name
+                for real, name in below.items()
+                if real not in seen
+                and not name.startswith((".", "__MACOSX"))
+                and not _is_ours(real)
+            ]
+            seen |= below.keys()
+            found += [
+                Path(folder, name).relative_to(root) for name in names if not name.startswith(".")
+            ]
+    except OSError as error:
+        raise SegError(
+            f"{error.filename}: cannot be searched ({error.strerror}); change its permissions"
+        ) from error
     return found
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _is_ours(folder: Path) -> bool:
@@ -104,7 +130,9 @@ def _matches(
             continue
         groups = defaultdict(str, {name: text or "" for name, text in match.groupdict().items()})
         patient, volume = (_safe(groups[name]) for name in ("patient", "volume"))
-        side, part = SIDES.get(groups["side"]), groups["slice"] or groups["channel"]
+        side, part = _side(root / path, groups["side"]), groups["slice"] or groups["channel"]
+        if not patient:
+            raise SegError(f"{root / path}: dataset.raw.{key}={pattern} finds no patient's name")
         if groups["channel"] and (patient, volume, side) not in labels:
             whole = _safe(path.as_posix()[match.start("patient") : match.end("channel")])
             if (whole, volume, side) in labels:
@@ -117,20 +145,34 @@ def _matches(
     return files
 
 
+def _side(path: Path, text: str) -> str | None:
+    if text and text.lower() not in SIDES:
+        raise SegError(
+            f"{path}: the group side of dataset.raw must be one of {', '.join(SIDES)}. "
+            f"Received: {text}"
+        )
+    return SIDES.get(text.lower())
+
+
 def _mismatch(
-    case: Source, images: dict[str, Path], labels: dict[str, Path], by_slice: bool, usual: int
+    case: Source,
+    images: dict[str, Path],
+    labels: dict[str, Path],
+    channels: frozenset[str] | None,
 ) -> str | None:
-    """Say what a case lacks, None where it is complete."""
+    """Say what a case lacks, None where it is complete; `channels` of most cases, None: slices."""
     if not labels:
         return f"{case.images[0]}: has no label"
     if not images:
         return f"{case.labels[0]}: has no image"
-    if by_slice:
-        for part in images.keys() ^ labels.keys():
+    if channels is None:
+        for part in sorted(images.keys() ^ labels.keys()):
             present, other = (images, "label") if part in images else (labels, "image")
             return f"{present[part]}: has no {other}"
-    elif len(images) != usual:
-        return f"{case.images[0]}: has {len(images)} channels, the other cases have {usual}"
+    unnamed = len(images) == 1 and "" in {*images, *(channels or ())}
+    if channels and images.keys() != channels and not (unnamed and len(channels) == 1):
+        have, usual = (", ".join(sorted(names)) or "one" for names in (images, channels))
+        return f"{case.images[0]}: has the channels {have}, other cases have {usual}"
     return None
 
 
@@ -140,9 +182,10 @@ def _ordered(files: dict[str, Path]) -> list[Path]:
 
 def _natural(text: str) -> list[tuple[int, str]]:
     """Sort key in which 2 comes before 10."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text)]
+    parts = re.split(r"(\d+)", text)
+    return [(int(part), part) if part.isdecimal() else (-1, part) for part in parts]
 
 
 def _safe(text: str) -> str:
-    """Return a name that can stand in a file name."""
-    return re.sub(r"[^\w.-]+", "-", text)
+    """Return a name that can stand in a file name, another one for every other text."""
+    return re.sub(r"[^\w.-]", lambda character: f"%{ord(character[0]):02X}", text)

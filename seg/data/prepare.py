@@ -28,10 +28,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from seg.contracts import Scan, SegError, Source, SourceReader
 from seg.data.archive import is_archive, unpack
 from seg.data.images import encode_png
-from seg.data.prepared import DESCRIPTION, MANIFEST, SPACING, sha256
+from seg.data.pairs import listings
+from seg.data.prepared import DESCRIPTION, MANIFEST, SPACING, VERSION, sha256
 from seg.data.recipe import Recipe
-
-VERSION = 1
 
 log = logging.getLogger(__name__)
 
@@ -77,12 +76,15 @@ def prepare(
             _refuse(problem, on_bad)
         left_out = problems | _write_cases(cases, folder, reader, recipe, aside, on_bad)
         counts = _write_manifest(aside, cases)
+        left_out = {name: why.replace(f"{folder}/", "") for name, why in sorted(left_out.items())}
         description = {**about, "source": source.name, "counts": counts, "left_out": left_out}
+        description["version"] = VERSION
         description["manifest_sha256"] = sha256(aside / MANIFEST)
         (aside / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
         shutil.rmtree(aside / "cases")
         aside.rename(target)
-        shutil.rmtree(unpacked, ignore_errors=True)
+        for stale in (*root.glob(".preparing-*"), *root.glob(".unpacked-*")):
+            shutil.rmtree(stale, ignore_errors=True)
     log.info("prepared %(cases)d cases of %(patients)d patients: %(slices)d slices", counts)
     return target
 
@@ -92,6 +94,7 @@ def _fingerprint(source: Path, reader: SourceReader) -> list:
     if source.is_dir():
         cases, problems = reader.find(source)
         files = [file for case in cases for file in (*case.images, *case.labels)]
+        files += listings(source)
     elif not source.exists():
         raise SegError(f"dataset.source: no file or folder {source.resolve()}")
     elif not is_archive(source):
@@ -102,8 +105,16 @@ def _fingerprint(source: Path, reader: SourceReader) -> list:
     else:
         files, problems = [source], {}
     home = source if source.is_dir() else source.parent
-    stats = [(file.relative_to(home).as_posix(), file.stat()) for file in files]
-    return [[[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats], sorted(problems)]
+    stats = [(file, file.stat()) for file in files if file.exists()]  # a link may lead nowhere
+    return [
+        [[_name(file, home), stat.st_size, stat.st_mtime_ns] for file, stat in stats],
+        sorted(problems),
+    ]
+
+
+def _name(file: Path, folder: Path) -> str:
+    """Name a file below a folder in UTF-8, whatever its archive was written in."""
+    return os.fsencode(file.relative_to(folder).as_posix()).decode(errors="replace")
 
 
 @contextmanager
@@ -161,13 +172,17 @@ def _write_case(
     """Write the slices of a case, and when all are there, their rows of the manifest."""
     scan = reader.load(case)
     with _naming(case.images[0]):
+        if scan.image_SHWC.shape[-1] not in (1, 3):
+            raise SegError(f"has {scan.image_SHWC.shape[-1]} channels, a picture has 1 or 3")
         low, high = recipe.intensity.bounds(scan.image_SHWC)
     size, rows = recipe.size(scan), []
-    for k, (image_HWC, label_HW) in enumerate(zip(scan.image_SHWC, scan.label_SHW, strict=True)):
+    masks = []
+    for k, label_HW in enumerate(scan.label_SHW):
+        with _naming(case.labels[k if len(case.labels) > 1 else 0]):
+            masks.append(recipe.mask(label_HW, scan.known_labels, size))
+    for k, (image_HWC, mask_HW) in enumerate(zip(scan.image_SHWC, masks, strict=True)):
         nth = k if len(case.labels) > 1 else 0
         image_file, label_file = case.images[nth], case.labels[nth]
-        with _naming(label_file):
-            mask_HW = recipe.mask(label_HW, scan.known_labels, size)
         row = _facts(case, k, scan, recipe, mask_HW)
         for kind, pixels in (
             ("image", recipe.image(image_HWC, low, high, size)),
@@ -177,8 +192,8 @@ def _write_case(
             encoded = encode_png(pixels)
             (aside / row[kind]).write_bytes(encoded)
             row[f"{kind}_sha256"] = hashlib.sha256(encoded).hexdigest()
-        row["source_image"] = image_file.relative_to(folder).as_posix()
-        row["source_label"] = label_file.relative_to(folder).as_posix()
+        row["source_image"] = _name(image_file, folder)
+        row["source_label"] = _name(label_file, folder)
         rows.append(row)
     record = _record(aside, case)
     pd.DataFrame(rows).to_csv(record.with_suffix(".part"), index=False)

@@ -15,7 +15,9 @@ import pandas as pd
 from seg.contracts import Case, SegError, Slice
 from seg.data.folder import SIDES
 
+VERSION = 1  # of what is written; another one is prepared anew
 MANIFEST, DESCRIPTION = "manifest.csv", "dataset.json"
+DESCRIBED = {"recipe", "version", "left_out", "manifest_sha256"}
 SPACING = ("slice_mm", "row_mm", "column_mm")
 
 log = logging.getLogger(__name__)
@@ -31,24 +33,27 @@ def find(root: Path, recipe: Mapping[str, Any]) -> Path | None:
     Raises:
         SegError: those there were prepared otherwise, several fit, or images/ lies beside them.
     """
-    folders = _prepared(root)
-    found = fitting(root, recipe)
-    beside = [name for name in ("images", *SIDES) if root not in folders and (root / name).is_dir()]
-    if folders and not found and not beside:
-        differ = ", ".join(_differences(recipe, _description(folders[-1])["recipe"]))
-        raise SegError(
-            f"{folders[-1]} was prepared otherwise ({differ}): set the same again, or give "
-            "dataset.source=PATH to prepare it anew"
-        )
-    if len(found) > 1 or (found and beside):
-        there = ", ".join([str(folder) for folder in found] + beside)
+    folders, found = _prepared(root), fitting(root, recipe)
+    beside = [name for name in ("images", *SIDES) if (root / name).is_dir()]
+    if not folders:
+        return None
+    if root not in folders and (beside or len(found) > 1):
+        there = ", ".join(map(str, [*(found or folders), *beside]))
         raise SegError(f"dataset.root: several datasets lie in {root} ({there}); name one of them")
-    return found[0] if found else None
+    if not found:
+        made = _description(folders[-1])
+        differ = _differences(recipe, made["recipe"]) or [f"version {made['version']}"]
+        raise SegError(
+            f"{folders[-1]} was prepared otherwise ({', '.join(differ)}): set the same again, or "
+            "give dataset.source=PATH to prepare it anew"
+        )
+    return found[0]
 
 
 def fitting(root: Path, recipe: Mapping[str, Any]) -> list[Path]:
     """Return the datasets prepared with a recipe that `root` is or holds."""
-    return [folder for folder in _prepared(root) if _description(folder)["recipe"] == recipe]
+    made = {folder: _description(folder) for folder in _prepared(root)}
+    return [f for f, d in made.items() if (d["recipe"], d["version"]) == (recipe, VERSION)]
 
 
 def _prepared(root: Path) -> list[Path]:
@@ -71,6 +76,8 @@ def read(folder: Path, on_bad: str = "error") -> list[Case]:
         SegError: a file is missing or has changed; cases were left out.
     """
     description = _description(folder)
+    if not (folder / MANIFEST).is_file():
+        raise SegError(f"{folder / MANIFEST}: {_MISSING}")
     if sha256(folder / MANIFEST) != description["manifest_sha256"]:
         raise SegError(f"{folder / MANIFEST}: {_CHANGED}")
     left_out = description["left_out"]
@@ -94,6 +101,7 @@ def sha256(file: Path) -> str:
 
 
 _CHANGED = "has changed since it was prepared; take the folder away and prepare it anew"
+_MISSING = "is missing; take the folder away and prepare it anew"
 
 
 def _require_unchanged(folder: Path, table: pd.DataFrame) -> None:
@@ -106,7 +114,7 @@ def _require_unchanged(folder: Path, table: pd.DataFrame) -> None:
         sums = list(pool.map(lambda file: file[0].is_file() and sha256(file[0]), files))
     for (file, expected), found in zip(files, sums, strict=True):
         if found != expected:
-            raise SegError(f"{file}: {_CHANGED if found else 'is missing; prepare it anew'}")
+            raise SegError(f"{file}: {_CHANGED if found else _MISSING}")
 
 
 def _case(folder: Path, patient: str, volume: str, side: str, rows: pd.DataFrame) -> Case:
@@ -120,19 +128,27 @@ def _case(folder: Path, patient: str, volume: str, side: str, rows: pd.DataFrame
 
 
 def _description(folder: Path) -> dict:
+    file = folder / DESCRIPTION
+    if not file.is_file():
+        raise SegError(f"{file}: {_MISSING}")
     try:
-        return json.loads((folder / DESCRIPTION).read_text())
-    except ValueError as error:
-        raise SegError(f"{folder / DESCRIPTION}: {_CHANGED}") from error
+        description = json.loads(file.read_text())
+    except ValueError:
+        description = None
+    if not isinstance(description, dict) or not DESCRIBED <= description.keys():
+        raise SegError(f"{file}: {_CHANGED}")
+    return description
 
 
 def _differences(wanted: object, made: object, key: str = "dataset") -> list[str]:
     """Name the values that differ, as key=value of those that the dataset was made with."""
     if isinstance(wanted, Mapping) and isinstance(made, Mapping):
-        names = dict.fromkeys([*wanted, *made])
-        return [
+        in_one = [
+            f"{key}.{name}={json.dumps(made.get(name))}" for name in wanted.keys() ^ made.keys()
+        ]
+        return sorted(in_one) + [
             line
-            for name in names
-            for line in _differences(wanted.get(name), made.get(name), f"{key}.{name}")
+            for name in filter(made.__contains__, wanted)
+            for line in _differences(wanted[name], made[name], f"{key}.{name}")
         ]
     return [] if wanted == made else [f"{key}={json.dumps(made)}"]

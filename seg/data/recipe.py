@@ -34,9 +34,14 @@ class Recipe:
     bits: int
 
     def __post_init__(self) -> None:
-        """Refuse a depth that PNG does not have."""
+        """Refuse a depth that PNG does not have, and targets that cannot be."""
         if self.bits not in (8, 16):
             raise SegError(f"bits must be 8 or 16. Received: {self.bits}")
+        targets, known = self.target_labels, self.known_labels
+        if targets is not None and not targets:
+            raise SegError("target_labels must name a value, or be null. Received: []")
+        if targets is not None and known is not None and not set(targets) <= set(known):
+            raise SegError(f"target_labels must be among known_labels={known}. Received: {targets}")
 
     def size(self, scan: Scan) -> tuple[int, int]:
         """Return height and width of the prepared slices."""
@@ -59,7 +64,8 @@ class Recipe:
         self, image_HWC: np.ndarray, low: np.ndarray, high: np.ndarray, size: tuple[int, int]
     ) -> np.ndarray:
         """Return uint8 or uint16 HWC, resized bilinearly."""
-        scaled = np.clip((image_HWC - low) / (high - low), 0, 1).astype(np.float32)
+        low, high = np.float32(low), np.float32(high)
+        scaled = np.clip((image_HWC - low) / (high - low), 0, 1)
         if size != scaled.shape[:2]:
             scaled = cv2.resize(scaled, size[::-1], interpolation=cv2.INTER_LINEAR)
         dtype = np.uint8 if self.bits == 8 else np.uint16
