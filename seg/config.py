@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import inspect
 import re
-import textwrap
-from collections.abc import Mapping
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, cast, get_type_hints
+from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
-from hydra.errors import HydraException, InstantiationException
-from hydra.utils import get_method, instantiate
+from hydra.errors import HydraException
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -24,13 +20,6 @@ Stage = Enum("Stage", ["prepare", "describe", "train", "evaluate", "infer"])
 OnBad = Enum("OnBad", ["error", "skip"])
 Leakage = Enum("Leakage", ["warn", "error"])
 Precision = Enum("Precision", ["float32", "mixed_bfloat16", "mixed_float16"])
-
-
-PLAIN = [
-    plain
-    for one in (bool, int, float, str)
-    for plain in (one, one | None, list[one], list[one] | None)
-]
 
 
 @dataclass
@@ -291,48 +280,6 @@ def image_size(cfg: DictConfig) -> tuple[int, int]:
     return sides[0], sides[1]
 
 
-def build(key: str, node: DictConfig, **given: Any) -> Any:  # noqa: ANN401
-    """Instantiate the replaceable part at `key`; `given` are the arguments that code supplies.
-
-    A mapping of named parts becomes a dict without those set to null.
-
-    Raises:
-        SegError: an argument is unknown or mistyped, or the part refuses it.
-    """
-    try:
-        _check_arguments(key, node)
-        made = instantiate(node, **given, _convert_="all")
-    except InstantiationException as error:
-        cause = error.__cause__ or error
-        if isinstance(cause, SegError):
-            raise cause from error
-        raise SegError(f"{key}: {_one_line(cause)}") from error
-    is_mapping = isinstance(made, dict)
-    return {name: part for name, part in made.items() if part is not None} if is_mapping else made
-
-
-def _check_arguments(key: str, node: Any) -> None:  # noqa: ANN401
-    """Compare values with the annotations of each `_target_`: the signature is the schema."""
-    if not isinstance(node, Mapping | DictConfig):
-        return
-    for name, child in node.items():
-        _check_arguments(f"{key}.{name}", child)
-    if "_target_" not in node:
-        return
-    try:
-        target = get_method(node["_target_"])
-    except (ImportError, ValueError) as error:
-        raise SegError(f"{key}._target_: {_one_line(error)}") from error
-    hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
-    simple = {name: hint for name, hint in hints.items() if name in node and hint in PLAIN}
-    schema = OmegaConf.structured(make_dataclass("Arguments", simple.items()))
-    for name in simple:
-        try:
-            schema[name] = node[name]
-        except OmegaConfBaseException as error:
-            raise SegError(f"{key}.{name}: {_one_line(error)}") from error
-
-
 def explain(error: BaseException) -> str:
     """Turn an error of Hydra or OmegaConf into one sentence that says what to type."""
     lines = [line.strip() for e in _chain(error) for line in str(e).splitlines() if line.strip()]
@@ -365,10 +312,6 @@ def _unknown_key(name: str, owner: str, text: str) -> str:
 
 def _chain(error: BaseException | None) -> list[BaseException]:
     return [] if error is None else [error, *_chain(error.__cause__)]
-
-
-def _one_line(error: BaseException) -> str:
-    return textwrap.shorten(str(error) or repr(error), width=400, placeholder=" ...")
 
 
 CONFIG_ERRORS = (HydraException, OmegaConfBaseException)

@@ -21,9 +21,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from seg import runfolder
+from seg.build import build
 from seg.config import (
     CONFIG_ERRORS,
-    build,
     conf_dir,
     explain,
     how_to_get,

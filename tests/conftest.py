@@ -251,7 +251,8 @@ def dataset():
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    from seg.config import build, conf_dir, validate
+    from seg.build import build
+    from seg.config import conf_dir, validate
 
     def parts(name, *overrides):
         with initialize_config_dir(conf_dir(), version_base="1.3"):

@@ -24,11 +24,12 @@ LAYERS = {
     "track": 2,
     "runfolder": 2,
     "config": 1,
+    "build": 1,
     "contracts": 0,
 }
 FENCES = {
-    "hydra": {"run", "config"},
-    "omegaconf": {"run", "config", "params"},
+    "hydra": {"run", "config", "build"},
+    "omegaconf": {"run", "config", "build", "params"},
     "mlflow": {"track"},
     "nibabel": {"data"},
     "tensorflow": {"data", "augment", "devices", "train"},

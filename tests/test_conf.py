@@ -9,7 +9,8 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_method
 from omegaconf import OmegaConf
 
-from seg.config import build, conf_dir, validate
+from seg.build import build
+from seg.config import conf_dir, validate
 
 CONF = Path(conf_dir())
 GROUPS = ["dataset", "model", "loss", "optimizer", "augment", "trainer", "tracking", "metrics"]

@@ -5,7 +5,8 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from seg.config import build, conf_dir, explain, image_size, validate
+from seg.build import build
+from seg.config import conf_dir, explain, image_size, validate
 from seg.contracts import SegError
 
 

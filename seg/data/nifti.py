@@ -5,39 +5,21 @@ Axes: S slices, H height, W width, C channels.
 
 from __future__ import annotations
 
-import gzip
 import json
-import math
-import os
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 from nibabel import orientations
 from nibabel.affines import apply_affine, voxel_sizes
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
-from nibabel.wrapstruct import WrapStructError
 
 from seg.contracts import Scan, SegError, Source
+from seg.data import volume
 from seg.data.pairs import listings, pair
 
 # Directions in which slices, rows and columns run, patient's left and head as in radiology:
 # rows of an axial slice go from anterior to posterior, its columns from right to left.
 PLANES = {"axial": "SPL", "coronal": "PIL", "sagittal": "LIP"}
-UNREADABLE = (
-    EOFError,
-    OSError,
-    OverflowError,
-    ValueError,
-    zlib.error,
-    ImageFileError,
-    HeaderDataError,
-    WrapStructError,
-)
-MM = {"meter": 1000.0, "micron": 0.001}
 
 
 @dataclass(frozen=True)
@@ -79,11 +61,11 @@ class NiftiPairs:
         Raises:
             SegError: a file is damaged or no volume, holds what it must not, or the grids differ.
         """
-        label, affine = _read(source.labels[0], None, np.int32)
+        label, affine = volume.read(source.labels[0], None, np.int32)
         turn = self._turn(source.labels[0], affine)
         channels = []
         for path in source.images:
-            voxels, image_affine = _read(path, self.time_point, np.float32)
+            voxels, image_affine = volume.read(path, self.time_point, np.float32)
             self._check_grid(path, voxels.shape, image_affine, source.labels[0], label, affine)
             channels.append(orientations.apply_orientation(voxels, turn))
         spacing = np.empty(3)
@@ -118,8 +100,8 @@ class NiftiPairs:
     ) -> None:
         if shape != label.shape:
             raise SegError(
-                f"{label_path}: is {_by(label.shape)} voxels but its image {path.name} is "
-                f"{_by(shape)}; take the label of this image"
+                f"{label_path}: is {volume.by(label.shape)} voxels but its image {path.name} is "
+                f"{volume.by(shape)}; take the label of this image"
             )
         corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape])).reshape(3, -1).T
         apart = apply_affine(affine, corners) - apply_affine(label_affine, corners)
@@ -130,85 +112,6 @@ class NiftiPairs:
                 "affines differ); take the label of this image, or raise "
                 "dataset.raw.grid_tolerance_voxels"
             )
-
-
-def _read(path: Path, time_point: int | None, dtype: type) -> tuple[np.ndarray, np.ndarray]:
-    """Return the voxels of a 3-D volume and its affine."""
-    try:
-        with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as stream:
-            kind = nib.Nifti2Image if b"\x1c" in stream.read(4) else nib.Nifti1Image
-            stream.seek(0)
-            image = kind.from_stream(stream)
-            _check_header(path, image)
-            is_label = dtype is np.int32
-            proxy = _three_dimensional(path, image, time_point, is_label)
-            voxels = np.asarray(proxy, None if is_label else dtype)
-            while stream.read(1 << 20):  # gzip checks its checksum at the end of the file only
-                pass
-    except UNREADABLE as error:
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        raise SegError(
-            f"{path}: no readable NIfTI volume ({reason}); get the file again"
-        ) from error
-    mm = MM.get(image.header.get_xyzt_units()[0], 1.0)
-    return _clean(path, voxels, dtype), np.diag([mm, mm, mm, 1]) @ image.affine
-
-
-def _check_header(path: Path, image: nib.Nifti1Image) -> None:
-    """Refuse what cannot be a volume, before its voxels are read."""
-    if image.get_data_dtype().kind not in "iuf":
-        raise SegError(f"{path}: voxels are {image.get_data_dtype()}, expected numbers")
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    needed = 4 * math.prod(image.shape[:3])
-    if needed > memory:
-        raise SegError(
-            f"{path}: declares {_by(image.shape)} voxels, {needed / 2**30:.0f} GiB in memory, "
-            f"of which this machine has {memory / 2**30:.0f}; its header may be damaged"
-        )
-    spacing = voxel_sizes(image.affine)
-    if not (np.isfinite(image.affine).all() and (spacing > 0).all()):
-        raise SegError(
-            f"{path}: its affine has the voxel size {_by(spacing)} mm; repair the header"
-        )
-
-
-def _three_dimensional(
-    path: Path, image: nib.Nifti1Image, time_point: int | None, is_label: bool
-) -> object:
-    shape = image.shape
-    times = math.prod(shape[3:])
-    if len(shape) < 3 or 0 in shape:
-        raise SegError(f"{path}: is {_by(shape)} voxels, expected a volume")
-    if len(shape) == 3:
-        return image.dataobj
-    if len(shape) > 4 and times > 1:
-        raise SegError(f"{path}: has {len(shape)} dimensions ({_by(shape)}), expected 3")
-    if times > 1 and time_point is None:
-        mend = "a label must have one" if is_label else "choose one with dataset.raw.time_point=0"
-        raise SegError(f"{path}: is 4-D with {times} time points ({_by(shape)}); {mend}")
-    if times > 1 and not 0 <= time_point < times:
-        raise SegError(f"{path}: has no time point {time_point}, but 0 to {times - 1}")
-    return np.asarray(image.dataobj[..., time_point if times > 1 else 0]).reshape(shape[:3])
-
-
-def _clean(path: Path, voxels: np.ndarray, dtype: type) -> np.ndarray:
-    """Return voxels of the wanted type: intensities as they are, labels as whole numbers."""
-    with np.errstate(invalid="ignore"):
-        total = voxels.sum(dtype=np.float64)
-    if not np.isfinite(total):
-        bad = np.count_nonzero(~np.isfinite(voxels))
-        raise SegError(f"{path}: {bad} voxels are NaN or infinite; repair the volume")
-    if dtype is np.int32:
-        whole = np.rint(voxels) if voxels.dtype.kind == "f" else voxels
-        limits = np.iinfo(np.int32)
-        odd = (np.abs(voxels - whole) > 1e-3) | (whole < limits.min) | (whole > limits.max)
-        if odd.any():
-            raise SegError(
-                f"{path}: holds the label {voxels[odd][0]:.7g}; labels must be whole numbers "
-                "below 2^31"
-            )
-        voxels = whole
-    return voxels.astype(dtype, copy=False)
 
 
 def _missing(listing: Path) -> list[str]:
@@ -253,7 +156,3 @@ def _described(listing: Path) -> dict:
     except (ValueError, OSError) as error:
         raise SegError(f"{listing}: no readable JSON ({error}); get the file again") from error
     return content if isinstance(content, dict) else {}
-
-
-def _by(numbers: object) -> str:
-    return " x ".join(f"{number:g}" for number in numbers)

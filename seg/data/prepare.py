@@ -19,18 +19,16 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from seg.contracts import Scan, SegError, Source, SourceReader
+from seg.contracts import SegError, Source, SourceReader
 from seg.data.archive import is_archive, unpack
-from seg.data.images import encode_png
 from seg.data.pairs import listings
-from seg.data.prepared import DESCRIPTION, MANIFEST, SPACING, VERSION, sha256
+from seg.data.prepared import DESCRIPTION, MANIFEST, VERSION, sha256
 from seg.data.recipe import Recipe
+from seg.data.slices import name_below, record_of, write_case, write_manifest
 
 log = logging.getLogger(__name__)
 
@@ -74,8 +72,8 @@ def prepare(
         cases, problems = reader.find(folder)
         for problem in problems.values():
             _refuse(problem, on_bad)
-        left_out = problems | _write_cases(cases, folder, reader, recipe, aside, on_bad)
-        counts = _write_manifest(aside, cases)
+        left_out = problems | write_cases(cases, folder, reader, recipe, aside, on_bad)
+        counts = write_manifest(aside, cases)
         left_out = {name: why.replace(f"{folder}/", "") for name, why in sorted(left_out.items())}
         description = {**about, "source": source.name, "counts": counts, "left_out": left_out}
         description["version"] = VERSION
@@ -107,14 +105,9 @@ def _fingerprint(source: Path, reader: SourceReader) -> list:
     home = source if source.is_dir() else source.parent
     stats = [(file, file.stat()) for file in files if file.exists()]  # a link may lead nowhere
     return [
-        [[_name(file, home), stat.st_size, stat.st_mtime_ns] for file, stat in stats],
+        [[name_below(file, home), stat.st_size, stat.st_mtime_ns] for file, stat in stats],
         sorted(problems),
     ]
-
-
-def _name(file: Path, folder: Path) -> str:
-    """Name a file below a folder in UTF-8, whatever its archive was written in."""
-    return os.fsencode(file.relative_to(folder).as_posix()).decode(errors="replace")
 
 
 @contextmanager
@@ -133,7 +126,7 @@ def _alone(root: Path) -> Iterator[None]:
         lock.release()
 
 
-def _write_cases(
+def write_cases(
     cases: Sequence[Source],
     folder: Path,
     reader: SourceReader,
@@ -144,13 +137,13 @@ def _write_cases(
     """Write what an earlier try has not, one case a core at a time; return what was left out."""
     for kind in ("images", "masks", "cases"):
         (aside / kind).mkdir(parents=True, exist_ok=True)
-    missing = [case for case in cases if not _record(aside, case).exists()]
+    missing = [case for case in cases if not record_of(aside, case).exists()]
     if len(missing) < len(cases):
         log.info("%d of %d cases are there already", len(cases) - len(missing), len(cases))
     left_out: dict[str, str] = {}
     with _progress_bar() as bar, ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         jobs = {
-            pool.submit(_write_case, case, folder, reader, recipe, aside): case for case in missing
+            pool.submit(write_case, case, folder, reader, recipe, aside): case for case in missing
         }
         try:
             for job in bar.track(as_completed(jobs), total=len(jobs), description="preparing"):
@@ -166,96 +159,10 @@ def _write_cases(
     return left_out
 
 
-def _write_case(
-    case: Source, folder: Path, reader: SourceReader, recipe: Recipe, aside: Path
-) -> None:
-    """Write the slices of a case, and when all are there, their rows of the manifest."""
-    scan = reader.load(case)
-    with _naming(case.images[0]):
-        if scan.image_SHWC.shape[-1] not in (1, 3):
-            raise SegError(f"has {scan.image_SHWC.shape[-1]} channels, a picture has 1 or 3")
-        low, high = recipe.intensity.bounds(scan.image_SHWC)
-    size, rows = recipe.size(scan), []
-    masks = []
-    for k, label_HW in enumerate(scan.label_SHW):
-        with _naming(case.labels[k if len(case.labels) > 1 else 0]):
-            masks.append(recipe.mask(label_HW, scan.known_labels, size))
-    for k, (image_HWC, mask_HW) in enumerate(zip(scan.image_SHWC, masks, strict=True)):
-        nth = k if len(case.labels) > 1 else 0
-        image_file, label_file = case.images[nth], case.labels[nth]
-        row = _facts(case, k, scan, recipe, mask_HW)
-        for kind, pixels in (
-            ("image", recipe.image(image_HWC, low, high, size)),
-            ("mask", mask_HW),
-        ):
-            row[kind] = f"{kind}s/{case.name}_{k:03d}.png"
-            encoded = encode_png(pixels)
-            (aside / row[kind]).write_bytes(encoded)
-            row[f"{kind}_sha256"] = hashlib.sha256(encoded).hexdigest()
-        row["source_image"] = _name(image_file, folder)
-        row["source_label"] = _name(label_file, folder)
-        rows.append(row)
-    record = _record(aside, case)
-    pd.DataFrame(rows).to_csv(record.with_suffix(".part"), index=False)
-    record.with_suffix(".part").rename(record)
-
-
-def _facts(case: Source, k: int, scan: Scan, recipe: Recipe, mask_HW: np.ndarray) -> dict[str, Any]:
-    """Return what the manifest says of a slice, but its files."""
-    height, width = mask_HW.shape
-    source_height, source_width = scan.label_SHW.shape[1:]
-    spacing = recipe.spacing_mm(scan) or ("", "", "")
-    return {
-        "case": case.name,
-        "patient": case.patient,
-        "volume": case.volume,
-        "split": case.side or "",
-        "slice": k,
-        "height": height,
-        "width": width,
-        "source_height": source_height,
-        "source_width": source_width,
-        **dict(zip(SPACING, spacing, strict=True)),
-        "target_px": np.count_nonzero(mask_HW),
-    }
-
-
-def _write_manifest(aside: Path, cases: Sequence[Source]) -> dict[str, int]:
-    """Gather the rows of all cases, in their order, and count them."""
-    records = [_record(aside, case) for case in cases]
-    tables = [
-        pd.read_csv(record, dtype=str, keep_default_na=False)
-        for record in records
-        if record.exists()
-    ]
-    manifest = pd.concat(tables)
-    manifest.to_csv(aside / MANIFEST, index=False)
-    return {
-        "cases": len(tables),
-        "patients": manifest["patient"].nunique(),
-        "slices": len(manifest),
-        "slices_with_target": int((manifest["target_px"] != "0").sum()),
-    }
-
-
-def _record(aside: Path, case: Source) -> Path:
-    """Return the file that says that all of a case is written."""
-    return aside / "cases" / f"{case.name}.csv"
-
-
 def _refuse(problem: str, on_bad: str) -> None:
     if on_bad == "error":
         raise SegError(f"{problem}; or leave such cases out with dataset.on_bad=skip")
     log.warning("left out: %s", problem)
-
-
-@contextmanager
-def _naming(file: Path) -> Iterator[None]:
-    """Put the file's name before an error that does not know it."""
-    try:
-        yield
-    except SegError as error:
-        raise SegError(f"{file}: {error}") from error
 
 
 def _progress_bar() -> Progress:

@@ -60,6 +60,17 @@ class Recipe:
         row_mm, column_mm = (mm * before / after for mm, before, after in sides)
         return scan.spacing_mm[0], row_mm, column_mm
 
+    def bounds(self, scan: Scan) -> tuple[np.ndarray, np.ndarray]:
+        """Return the intensities that become black and white, per channel.
+
+        Raises:
+            SegError: the scan has no contrast, or channels that a picture cannot hold.
+        """
+        channels = scan.image_SHWC.shape[-1]
+        if channels not in (1, 3):
+            raise SegError(f"has {channels} channels, a picture has 1 or 3")
+        return self.intensity.bounds(scan.image_SHWC)
+
     def image(
         self, image_HWC: np.ndarray, low: np.ndarray, high: np.ndarray, size: tuple[int, int]
     ) -> np.ndarray:
