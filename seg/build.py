@@ -15,10 +15,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from seg.contracts import SegError
 
-PLAIN = [
-    plain
-    for one in (bool, int, float, str)
-    for plain in (one, one | None, list[one], list[one] | None)
+PLAIN: list[Any] = [
+    *(bool, int, float, str),
+    *(bool | None, int | None, float | None, str | None),
+    *(list[int], list[float], list[str]),
+    *(list[int] | None, list[float] | None, list[str] | None),
 ]
 
 

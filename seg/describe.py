@@ -15,7 +15,8 @@ import pandas as pd
 
 from seg.contracts import Case, Slice, Splits
 from seg.data.images import FULL_SCALE, read_image, read_mask
-from seg.figures import sheet, statistics, write_png
+from seg.figures.pictures import sheet, write_png
+from seg.figures.plots import statistics
 
 SAMPLES = 16
 BATCH_SLICES = 32

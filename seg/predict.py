@@ -15,7 +15,7 @@ from scipy.special import expit
 
 from seg.contracts import Case, Prediction
 from seg.data.images import FULL_SCALE, fit_image, read_image, read_mask, unfit
-from seg.figures import overlay, write_png
+from seg.figures.pictures import overlay, write_png
 
 
 def predict_cases(

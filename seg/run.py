@@ -155,9 +155,10 @@ def _train(
     tracker: Tracker,
 ) -> dict[str, float]:
     """Fit, leave model.keras, history.csv and the curves in the folder, return how it went."""
-    from seg import figures, train
+    from seg import train
     from seg.augment.chain import chain
     from seg.data import pipeline, split
+    from seg.figures import plots
 
     data, plan = cfg.dataset, OmegaConf.to_object(cfg.trainer)
     how = (image_size(cfg), data.channels, data.mask_threshold)
@@ -181,7 +182,7 @@ def _train(
     ):
         log.info("%s: %d slices of %d patients", side, n, len({case.patient for case in cases}))
     summary = train.fit(model, batches, steps, valid, plan, folder, tracker)
-    figures.curves(folder / "history.csv", summary["best/epoch"], folder / "figures")
+    plots.curves(folder / "history.csv", summary["best/epoch"], folder / "figures")
     return summary
 
 
@@ -203,7 +204,8 @@ def _test(
     cfg: DictConfig, model: keras.Model, cases: tuple[Case, ...], stages: list[str], folder: Path
 ) -> dict[str, float]:
     """Predict the test cases once, for scores, for pictures, or for both."""
-    from seg import evaluate, figures, predict
+    from seg import evaluate, predict
+    from seg.figures import plots
 
     predictions = _predictions(cfg, model, cases)
     if "infer" in stages:
@@ -214,7 +216,7 @@ def _test(
     evaluate.write_rows(rows, folder / "cases.csv")
     summary = evaluate.summarize(rows, "test")
     interval = (summary["test/dice_ci_low"], summary["test/dice_ci_high"])
-    figures.case_scores(
+    plots.case_scores(
         rows, "dice", summary["test/dice"], interval, folder / "figures" / "test_dice.png"
     )
     return summary

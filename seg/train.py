@@ -21,7 +21,7 @@ from rich.progress import Progress
 from seg.config import Trainer
 from seg.contracts import SegError, Tracker
 from seg.data.pipeline import Slices, once
-from seg.figures import triptych, write_png
+from seg.figures.pictures import triptych, write_png
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -10,7 +10,7 @@ import pytest
 from seg.contracts import Case, SegError, Slice, Splits
 from seg.data import folder as folders
 from seg.describe import BATCH_SLICES, SAMPLES, describe, samples
-from seg.figures import CAPTION_PX, GAP_PX, PANEL_PX, TRUTH_RGB
+from seg.figures.pictures import CAPTION_PX, GAP_PX, PANEL_PX, TRUTH_RGB
 
 SPLITS = ["train", "valid", "test"]
 

@@ -9,7 +9,7 @@ import pytest
 
 from seg.contracts import Case, Slice
 from seg.data import folder
-from seg.figures import CAPTION_PX
+from seg.figures.pictures import CAPTION_PX
 from seg.models.saved import check_shapes
 from seg.predict import predict_cases, saved
 

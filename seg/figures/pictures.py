@@ -1,0 +1,138 @@
+"""Pictures of slices: arrays in, uint8 RGB arrays or PNG files out.
+
+Axes: H height, W width, C channels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+TRUTH_RGB = (0, 200, 83)
+PREDICTION_RGB = (255, 64, 160)
+CAPTION_PX = 18
+SMALLEST_PX = 256
+PANEL_PX, GAP_PX, MOST_LETTERS = 256, 8, 46
+
+
+def write_png(path: Path, picture: np.ndarray) -> None:
+    """Write a grey HW or RGB HWC uint8 picture, making its folder.
+
+    Raises:
+        OSError: the file could not be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    encoded = cv2.imencode(".png", picture if picture.ndim == 2 else picture[..., ::-1])[1]
+    encoded.tofile(path)
+
+
+def triptych(image_HWC: np.ndarray, truth_HW: np.ndarray, probability_HW: np.ndarray) -> np.ndarray:
+    """Set input, truth and predicted probability side by side under captions, as `overlay`.
+
+    Args:
+        image_HWC: float over 0..1, 1 or 3 channels.
+        truth_HW: of 0 and 1.
+        probability_HW: float over 0..1.
+    """
+    panels = [image_HWC, truth_HW[..., None], probability_HW[..., None]]
+    return np.hstack(
+        [
+            _captioned(_enlarged(_rgb(panel)), [(text, (255, 255, 255))])
+            for panel, text in zip(panels, ("input", "truth", "prediction"), strict=True)
+        ]
+    )
+
+
+def overlay(image_HWC: np.ndarray, truth_HW: np.ndarray, mask_HW: np.ndarray) -> np.ndarray:
+    """Draw the outlines of truth and prediction over the image, under a legend.
+
+    The result has a whole number of pixels for each of the image's: one, unless that is small.
+
+    Args:
+        image_HWC: float over 0..1, 1 or 3 channels.
+        truth_HW: bool.
+        mask_HW: bool.
+    """
+    picture = _enlarged(_rgb(image_HWC))
+    for mask, colour in ((truth_HW, TRUTH_RGB), (mask_HW, PREDICTION_RGB)):
+        _outline(picture, _enlarged(mask), colour)
+    return _captioned(picture, [("truth", TRUTH_RGB), ("prediction", PREDICTION_RGB)])
+
+
+def sheet(samples: Iterable[tuple[np.ndarray, np.ndarray, str]]) -> np.ndarray:
+    """Set samples in rows: the image with its mask's outline, beside it the mask, above its name.
+
+    Each lies in a square of PANEL_PX: enlarged by the largest whole number that fits, or shrunk.
+
+    Args:
+        samples: image (HWC, float over 0..1, 1 or 3 channels), mask (bool HW) and name; at least
+            one.
+    """
+    tiles = [_tile(*sample) for sample in samples]
+    columns = math.ceil(math.sqrt(len(tiles)))
+    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
+    tiles = [np.pad(t, [(GAP_PX, 0), (GAP_PX, 0), (0, 0)], constant_values=255) for t in tiles]
+    rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
+    return np.pad(np.vstack(rows), [(0, GAP_PX), (0, GAP_PX), (0, 0)], constant_values=255)
+
+
+def _tile(image_HWC: np.ndarray, mask_HW: np.ndarray, name: str) -> np.ndarray:
+    picture = _scaled(_rgb(image_HWC))
+    # By any share of a pixel, so that no part of the mask is lost where it is shrunk.
+    mask = _scaled(mask_HW.astype(np.float32)) > 0
+    _outline(picture, mask, TRUTH_RGB)
+    short = name if len(name) <= MOST_LETTERS else f"...{name[3 - MOST_LETTERS :]}"
+    share = f"target {100 * mask_HW.mean():.2g}%" if mask_HW.any() else "no target"
+    rule = np.full((PANEL_PX, 2, 3), 255, np.uint8)
+    return _captioned(
+        np.hstack([_centred(picture), rule, _centred(_rgb(mask[..., None]))]),
+        [(short, (255, 255, 255)), (share, TRUTH_RGB)],
+    )
+
+
+def _scaled(picture: np.ndarray) -> np.ndarray:
+    """Bring the longer side to PANEL_PX: by area averaging, or as near as whole pixels come."""
+    height, width = picture.shape[:2]
+    scale = PANEL_PX / max(height, width)
+    if scale >= 1:
+        return picture.repeat(int(scale), axis=0).repeat(int(scale), axis=1)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+
+
+def _centred(picture: np.ndarray) -> np.ndarray:
+    """Put a picture in the middle of a square of PANEL_PX."""
+    panel = np.full((PANEL_PX, PANEL_PX, 3), 64, np.uint8)
+    top, left = ((PANEL_PX - length) // 2 for length in picture.shape[:2])
+    panel[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+    return panel
+
+
+def _outline(picture: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int]) -> None:
+    """Colour the pixels of the mask that lie at its edge, one pixel thin."""
+    outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(picture, outlines, -1, colour, 1)
+
+
+def _rgb(image_HWC: np.ndarray) -> np.ndarray:
+    grey = np.clip(image_HWC * 255, 0, 255).round().astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(grey, (*grey.shape[:2], 3)))
+
+
+def _enlarged(picture: np.ndarray) -> np.ndarray:
+    """Repeat the pixels of a small picture until both sides have SMALLEST_PX or more."""
+    times = -(-SMALLEST_PX // min(picture.shape[:2]))
+    return picture.repeat(times, axis=0).repeat(times, axis=1)
+
+
+def _captioned(picture: np.ndarray, words: list[tuple[str, tuple[int, int, int]]]) -> np.ndarray:
+    strip = np.zeros((CAPTION_PX, picture.shape[1], 3), np.uint8)
+    x = 3
+    for text, colour in words:
+        cv2.putText(strip, text, (x, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.4, colour, 1, cv2.LINE_AA)
+        x += 8 * len(text) + 8
+    return np.vstack([strip, picture])
