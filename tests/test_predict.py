@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from seg.contracts import Case, Slice
+from seg.contracts import Case, SegError, Slice
 from seg.data import folder
 from seg.figures.pictures import CAPTION_PX
 from seg.models.saved import check_shapes
@@ -137,7 +137,7 @@ def test_predictions_are_made_as_they_are_asked_for(bright, five):
     five[2].slices[1].image.unlink()
     stream = predict_cases(bright, five, SIZE, 127.5, batch_size=2)
     assert [next(stream).slice.id for _ in range(4)] == ["b_0", "b_1", "a_0", "c_0"]
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(SegError, match="c_1_image.png"):
         next(stream)
 
 
