@@ -275,8 +275,9 @@ def _say(kind: type[BaseException], error: BaseException, trace: TracebackType |
         sentence = str(error)
     elif issubclass(kind, CONFIG_ERRORS):
         sentence = explain(error)
-    elif issubclass(kind, OSError) and error.filename:
-        sentence = f"{error.filename}: {error.strerror}; check paths.outputs and the disk"
+    elif issubclass(kind, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        sentence = f"{where}{error.strerror}; check paths.outputs, paths.data and the disk"
     else:
         sentence = f"unexpected {kind.__name__}: {error}"
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", []))

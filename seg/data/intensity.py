@@ -35,7 +35,10 @@ class Window:
     def __post_init__(self) -> None:
         """Refuse a window without width."""
         if not self.width_hu > 0:
-            raise SegError(f"width_hu must be more than 0. Received: {self.width_hu:g}")
+            raise SegError(
+                "dataset.prepare.intensity.width_hu must be more than 0. "
+                f"Received: {self.width_hu:g}"
+            )
 
     def bounds(self, image_SHWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the ends of the window."""
@@ -59,7 +62,7 @@ class Percentiles:
         """Refuse percentages out of order."""
         if not 0 <= self.low_percent < self.high_percent <= 100:
             raise SegError(
-                "0 <= low_percent < high_percent <= 100 must hold. "
+                "dataset.prepare.intensity: 0 <= low_percent < high_percent <= 100 must hold. "
                 f"Received: {self.low_percent:g} and {self.high_percent:g}"
             )
 

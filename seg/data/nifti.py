@@ -44,7 +44,9 @@ class NiftiPairs:
     def __post_init__(self) -> None:
         """Refuse an unknown plane."""
         if self.plane not in PLANES:
-            raise SegError(f"plane must be one of {', '.join(PLANES)}. Received: {self.plane}")
+            raise SegError(
+                f"dataset.raw.plane must be one of {', '.join(PLANES)}. Received: {self.plane}"
+            )
 
     def find(self, root: Path) -> tuple[list[Source], dict[str, str]]:
         """Pair the files, and compare them with the publisher's dataset.json where there is one."""

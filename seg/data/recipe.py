@@ -36,12 +36,17 @@ class Recipe:
     def __post_init__(self) -> None:
         """Refuse a depth that PNG does not have, and targets that cannot be."""
         if self.bits not in (8, 16):
-            raise SegError(f"bits must be 8 or 16. Received: {self.bits}")
+            raise SegError(f"dataset.prepare.bits must be 8 or 16. Received: {self.bits}")
         targets, known = self.target_labels, self.known_labels
         if targets is not None and not targets:
-            raise SegError("target_labels must name a value, or be null. Received: []")
+            raise SegError(
+                "dataset.prepare.target_labels must name a value, or be null. Received: []"
+            )
         if targets is not None and known is not None and not set(targets) <= set(known):
-            raise SegError(f"target_labels must be among known_labels={known}. Received: {targets}")
+            raise SegError(
+                f"dataset.prepare.target_labels must be among known_labels={known}. "
+                f"Received: {targets}"
+            )
 
     def size(self, scan: Scan) -> tuple[int, int]:
         """Return height and width of the prepared slices."""
