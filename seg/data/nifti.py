@@ -63,11 +63,11 @@ class NiftiPairs:
         Raises:
             SegError: a file is damaged or no volume, holds what it must not, or the grids differ.
         """
-        label, affine = volume.read(source.labels[0], None, np.int32)
+        label, affine = volume.read_label(source.labels[0])
         turn = self._turn(source.labels[0], affine)
         channels = []
         for path in source.images:
-            voxels, image_affine = volume.read(path, self.time_point, np.float32)
+            voxels, image_affine = volume.read_image(path, self.time_point)
             self._check_grid(path, voxels.shape, image_affine, source.labels[0], label, affine)
             channels.append(orientations.apply_orientation(voxels, turn))
         spacing = np.empty(3)

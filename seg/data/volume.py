@@ -34,17 +34,49 @@ UNREADABLE = (
 MM = {"meter": 1000.0, "micron": 0.001}
 
 
-def read(path: Path, time_point: int | None, dtype: type) -> tuple[np.ndarray, np.ndarray]:
-    """Return the voxels of a 3-D volume and its affine."""
+def read_image(path: Path, time_point: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the intensities of a volume, float32, and its affine.
+
+    Args:
+        path: `.nii` or `.nii.gz`, NIfTI-1 or NIfTI-2.
+        time_point: which volume of a 4-D file, from 0; None refuses a file of several.
+
+    Raises:
+        SegError: the file is damaged or no volume, or holds NaN or infinite voxels.
+    """
+    return _read(path, time_point, np.dtype(np.float32))
+
+
+def read_label(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels of a volume in the smallest integer type, and its affine.
+
+    Raises:
+        SegError: as `read_image`; a label is no whole number, or beyond 32 bits.
+    """
+    voxels, affine = _read(path, None, None)
+    whole = np.rint(voxels) if voxels.dtype.kind == "f" else voxels
+    odd = np.abs(voxels - whole) > 1e-3 if voxels.dtype.kind == "f" else np.False_
+    low, high = int(whole.min()), int(whole.max())
+    if odd.any() or low < -(2**31) or high >= 2**31:
+        wrong = voxels[odd][0] if odd.any() else max(low, high, key=abs)
+        raise SegError(
+            f"{path}: holds the label {wrong:.7g}; labels must be whole numbers below 2^31"
+        )
+    smallest = np.result_type(np.min_scalar_type(low), np.min_scalar_type(high))
+    return whole.astype(smallest, copy=False), affine
+
+
+def _read(
+    path: Path, time_point: int | None, dtype: np.dtype | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return finite voxels, of the stored type where `dtype` is None, and the affine in mm."""
     try:
         with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as stream:
             kind = nib.Nifti2Image if b"\x1c" in stream.read(4) else nib.Nifti1Image
             stream.seek(0)
             image = kind.from_stream(stream)
             _check_header(path, image)
-            is_label = dtype is np.int32
-            proxy = _three_dimensional(path, image, time_point, is_label)
-            voxels = np.asarray(proxy, None if is_label else dtype)
+            voxels = np.asarray(_three_dimensional(path, image, time_point, dtype is None), dtype)
             while stream.read(1 << 20):  # gzip checks its checksum at the end of the file only
                 pass
     except UNREADABLE as error:
@@ -52,8 +84,13 @@ def read(path: Path, time_point: int | None, dtype: type) -> tuple[np.ndarray, n
         raise SegError(
             f"{path}: no readable NIfTI volume ({reason}); get the file again"
         ) from error
+    with np.errstate(invalid="ignore"):
+        total = voxels.sum(dtype=np.float64)
+    if not np.isfinite(total):
+        bad = np.count_nonzero(~np.isfinite(voxels))
+        raise SegError(f"{path}: {bad} voxels are NaN or infinite; repair the volume")
     mm = MM.get(image.header.get_xyzt_units()[0], 1.0)
-    return _clean(path, voxels, dtype), np.diag([mm, mm, mm, 1]) @ image.affine
+    return voxels, np.diag([mm, mm, mm, 1]) @ image.affine
 
 
 def _check_header(path: Path, image: nib.Nifti1Image) -> None:
@@ -89,26 +126,6 @@ def _three_dimensional(
     if times > 1 and not 0 <= time_point < times:
         raise SegError(f"{path}: has no time point {time_point}, but 0 to {times - 1}")
     return np.asarray(image.dataobj[..., time_point if times > 1 else 0]).reshape(shape[:3])
-
-
-def _clean(path: Path, voxels: np.ndarray, dtype: type) -> np.ndarray:
-    """Return voxels of the wanted type: intensities as they are, labels as whole numbers."""
-    with np.errstate(invalid="ignore"):
-        total = voxels.sum(dtype=np.float64)
-    if not np.isfinite(total):
-        bad = np.count_nonzero(~np.isfinite(voxels))
-        raise SegError(f"{path}: {bad} voxels are NaN or infinite; repair the volume")
-    if dtype is np.int32:
-        whole = np.rint(voxels) if voxels.dtype.kind == "f" else voxels
-        limits = np.iinfo(np.int32)
-        odd = (np.abs(voxels - whole) > 1e-3) | (whole < limits.min) | (whole > limits.max)
-        if odd.any():
-            raise SegError(
-                f"{path}: holds the label {voxels[odd][0]:.7g}; labels must be whole numbers "
-                "below 2^31"
-            )
-        voxels = whole
-    return voxels.astype(dtype, copy=False)
 
 
 def by(numbers: Iterable[float]) -> str:
