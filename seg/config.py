@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -191,6 +191,11 @@ def _contradictions(cfg: DictConfig) -> list[tuple[bool, str]]:
             f"dataset.folds must be 2 or more. Received: {dataset.folds}",
         ),
         (
+            not 0 <= dataset.mask_threshold < 255,
+            f"dataset.mask_threshold must be 0 or more and below 255. "
+            f"Received: {dataset.mask_threshold:g}",
+        ),
+        (
             dataset.empty_ratio is not None and dataset.empty_ratio < 0,
             f"dataset.empty_ratio must be 0 or more, or null. Received: {dataset.empty_ratio}",
         ),
@@ -203,9 +208,9 @@ def _contradictions(cfg: DictConfig) -> list[tuple[bool, str]]:
             f"dataset.download: no program can fetch {dataset.name}; {how_to_get(dataset)}",
         ),
         (
-            dataset.source is not None and dataset.raw is None,
-            f"dataset.source: {dataset.name} has no raw format (dataset.raw is null); "
-            "give dataset.root=FOLDER of images and masks",
+            dataset.source is not None and not (dataset.source and dataset.raw and dataset.prepare),
+            f"dataset.source={dataset.source}: needs a path, and a dataset whose YAML has raw and "
+            "prepare; dataset.root=FOLDER reads images and masks",
         ),
         (
             trainer.jit_compile and trainer.deterministic,
@@ -283,6 +288,11 @@ def image_size(cfg: DictConfig) -> tuple[int, int]:
 def explain(error: BaseException) -> str:
     """Turn an error of Hydra or OmegaConf into one sentence that says what to type."""
     lines = [line.strip() for e in _chain(error) for line in str(e).splitlines() if line.strip()]
+    if isinstance(error, OverrideParseException):
+        return (
+            f"{error.override}: cannot be understood ({lines[0]}); put a value with spaces or "
+            "signs in quotes of its own: 'key=\"a value\"'"
+        )
     text = " ".join(lines)
     unknown = re.search(r"Key '([^']+)' (?:is )?not in '?(\w+)'?", text)
     choice = re.search(r"Could not find '([\w/]+)/([^'/]+)'", text)

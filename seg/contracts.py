@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
+from math import prod
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -56,9 +57,9 @@ class Case:
         return f"{self.patient}_{self.volume}" if self.volume else self.patient
 
     @property
-    def target_px(self) -> int:
-        """Count the foreground pixels of all slices."""
-        return sum(slice_.target_px or 0 for slice_ in self.slices)
+    def target_size(self) -> float:
+        """Measure the target: in mm3, or in pixels where the spacing is unknown."""
+        return sum(slice_.target_px or 0 for slice_ in self.slices) * prod(self.spacing_mm or (1,))
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ import pandas as pd
 
 from seg.contracts import Case, Slice, Splits
 from seg.data.images import FULL_SCALE, read_image, read_mask
+from seg.data.prepared import SPACING
 from seg.figures.pictures import sheet, write_png
 from seg.figures.plots import statistics
 
 SAMPLES = 16
 BATCH_SLICES = 32
-SPACING = ("slice_mm", "row_mm", "column_mm")
 NO_SPACING = (None, None, None)
 
 Member = tuple[str, Case, Slice]

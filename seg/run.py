@@ -110,13 +110,11 @@ def _model(cfg: DictConfig, checkpoint: Path | None) -> keras.Model:
 
 def _splits(cfg: DictConfig, stages: list[str], checkpoint: Path | None) -> Splits:
     """Read and verify the cases and divide them, in sight of what a checkpoint has learned."""
-    from seg.data import check, split
+    from seg.data import split
 
-    data = cfg.dataset
-    on_bad, leakage = data.on_bad.name, data.leakage.name
-    cases = check.verified(_cases(cfg), data.channels, data.mask_threshold, on_bad)
+    data, leakage = cfg.dataset, cfg.dataset.leakage.name
     how = (data.fractions, data.split_seed, leakage, data.fold, data.folds)
-    splits = split.by_patient(cases, *how)
+    splits = split.by_patient(_cases(cfg), *how)
     split.require(splits, stages, cfg.trainer.monitor)
     if checkpoint and (known := checkpoint.parent / "splits.json").exists():
         trained_on = json.loads(known.read_text())
@@ -125,26 +123,37 @@ def _splits(cfg: DictConfig, stages: list[str], checkpoint: Path | None) -> Spli
 
 
 def _cases(cfg: DictConfig) -> list[Case]:
-    """Read the dataset, prepared from its source where there is one."""
-    from seg.data import prepare, prepared
+    """Read a prepared dataset, or image/mask folders, which are verified first."""
+    from seg.data import check, prepared
 
-    data, root, home = cfg.dataset, Path(cfg.dataset.root), None
-    recipe = {key: OmegaConf.to_container(data[key]) for key in ("raw", "prepare") if data[key]}
-    source = data.source
-    if data.download and not prepared.fitting(root, recipe):
-        source = build("dataset.fetch", data.fetch, root=root)
-    if source:
-        parts = (build("dataset.raw", data.raw), build("dataset.prepare", data.prepare))
-        about = {"name": data.name, **data.about, "recipe": recipe}
-        home = prepare.prepare(Path(source), root, *parts, about, data.on_bad.name)
-    elif recipe:
-        home = prepared.find(root, recipe)
+    data, root = cfg.dataset, Path(cfg.dataset.root).expanduser()
+    if root.is_file():
+        raise SegError(f"dataset.root: {root} is a file; an archive is given as dataset.source")
+    home = _prepared(cfg, root) if data.raw and data.prepare else None
     if home:
-        return prepared.read(home, data.on_bad.name)
-    if recipe and not (root.is_dir() and data.reader):
+        return prepared.read(home, data.channels, data.on_bad.name)
+    if not data.reader or (data.raw and not root.is_dir()):
         lacks = "no prepared dataset in" if root.is_dir() else "no folder"
         raise SegError(f"dataset.root: {lacks} {root.resolve()}; {how_to_get(data)}")
-    return build("dataset.reader", data.reader, root=data.root)
+    cases = build("dataset.reader", data.reader, root=root)
+    return check.verified(cases, data.channels, data.mask_threshold, data.on_bad.name)
+
+
+def _prepared(cfg: DictConfig, root: Path) -> Path | None:
+    """Return the prepared dataset, made from its source where that is given or fetched."""
+    from seg.data import prepare, prepared
+
+    data = cfg.dataset
+    plain = OmegaConf.to_container(data)
+    recipe, fetch = {key: plain[key] for key in ("name", "raw", "prepare")}, plain["fetch"]
+    if data.download and (there := prepared.fitting(root, recipe, fetch)):
+        return there[0]
+    source = build("dataset.fetch", data.fetch, root=root) if data.download else data.source
+    if not source:
+        return prepared.find(root, recipe)
+    parts = (build("dataset.raw", data.raw), build("dataset.prepare", data.prepare))
+    about = {**data.about, "recipe": recipe, "fetched": fetch if data.download else None}
+    return prepare.prepare(Path(source).expanduser(), root, *parts, about, data.on_bad.name)
 
 
 def _train(

@@ -258,7 +258,7 @@ def dataset():
         with initialize_config_dir(conf_dir(), version_base="1.3"):
             data = validate(compose("config", [f"dataset={name}", *overrides])).dataset
         recipe = {key: OmegaConf.to_container(data[key]) for key in ("raw", "prepare")}
-        about = {"name": name, **data.about, "recipe": recipe}
+        about = {**data.about, "recipe": {"name": name, **recipe}}
         return build("dataset.raw", data.raw), build("dataset.prepare", data.prepare), about
 
     return parts

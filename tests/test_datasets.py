@@ -164,6 +164,47 @@ def test_a_bad_case_stops_the_run_or_is_left_out_and_listed(experiment, tmp_path
     with pytest.raises(SegError, match=r"spleen_3\.nii\.gz.*dataset\.on_bad=skip"):
         experiment(*use)
     _, folder = experiment(*use, "dataset.on_bad=skip")
-    assert set().union(*sides(folder).values()) == {"spleen_2", "spleen_6", "spleen_10"}
+    assert set().union(*sides(folder).values()) == {"2", "6", "10"}
     with pytest.raises(SegError, match="spleen_3"):
         experiment(*use)
+
+
+def test_a_fetched_dataset_is_not_taken_for_another_source_of_the_same_recipe(
+    experiment, tmp_path, publisher
+):
+    source = publisher("spleen", tmp_path / "raw")
+    experiment("dataset=spleen", f"dataset.source={source}", "stages=[prepare]")
+    nowhere = "dataset.fetch.url=http://127.0.0.1:9/Task09_Spleen.tar"
+    with pytest.raises(SegError, match=r"127\.0\.0\.1:9"):
+        experiment("dataset=spleen", "dataset.download=true", nowhere, "stages=[prepare]")
+
+
+def test_raw_and_ready_made_files_of_a_person_have_one_name(experiment, tmp_path, publisher):
+    """Or a checkpoint trained on the one would be tested, without a warning, on the other."""
+    import cv2
+
+    ready = {"spleen": "10003_spleen_{}", "ms_flair": "1{:0>2}003", "lgg": "{}_19970222_14"}
+    for name, pattern in ready.items():
+        source = publisher(name, tmp_path / "raw" / name)
+        root = f"dataset.root={tmp_path}/{name}"
+        how = (f"dataset={name}", "stages=[describe]")
+        _, folder = experiment(*how, root, f"dataset.source={source}")
+        people = set().union(*sides(folder).values())
+        for kind in ("images", "masks"):
+            (tmp_path / "ready" / name / kind).mkdir(parents=True)
+            for person in people:
+                file = tmp_path / "ready" / name / kind / f"{pattern.format(person)}.png"
+                cv2.imwrite(str(file), np.eye(32, dtype=np.uint8) * 255)
+        _, folder = experiment(*how, f"dataset.root={tmp_path}/ready/{name}")
+        assert set().union(*sides(folder).values()) == people
+
+
+def test_the_log_says_which_prepared_dataset_was_read(experiment, tmp_path, publisher, caplog):
+    caplog.set_level(logging.INFO)
+    source = publisher("ms_flair", tmp_path / "raw")
+    experiment("dataset=ms_flair", f"dataset.source={source}", "stages=[prepare]")
+    caplog.clear()
+    experiment("dataset=ms_flair", "stages=[describe]")
+    (home,) = (tmp_path / "data/ms_flair").glob("prepared-*")
+    made = json.loads((home / "dataset.json").read_text())
+    assert f"{home}, manifest {made['manifest_sha256'][:12]}" in caplog.text

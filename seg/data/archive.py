@@ -11,7 +11,6 @@ import lzma
 import re
 import shutil
 import stat
-import sys
 import tarfile
 import tempfile
 import zipfile
@@ -21,11 +20,11 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import DownloadColumn, Progress
+from rich.progress import DownloadColumn
 
 from seg.contracts import SegError
+from seg.data.progress import progress
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 MAX_RATIO = 200
@@ -60,7 +59,7 @@ def unpack(archive: Path, into: Path) -> Path:
     """
     if into.is_dir():
         return into
-    with _explained(archive), _bar() as bar:
+    with _explained(archive), progress(DownloadColumn()) as bar:
         into.parent.mkdir(parents=True, exist_ok=True)
         task = bar.add_task(f"checking {archive.name}", total=None)
         with _open(archive) as packed:
@@ -193,9 +192,3 @@ def _explained(archive: Path) -> Iterator[None]:
             f"{archive}: damaged, or neither tar nor zip ({decimal(archive.stat().st_size)}, "
             f"{said}); download it again"
         ) from error
-
-
-def _bar() -> Progress:
-    columns = (*Progress.get_default_columns(), DownloadColumn())
-    silent = not sys.stderr.isatty()
-    return Progress(*columns, console=Console(stderr=True), transient=True, disable=silent)

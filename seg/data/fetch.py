@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import sys
 import time
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath
@@ -14,17 +13,11 @@ from urllib.parse import urlsplit
 import pooch
 import requests
 from filelock import FileLock
-from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from rich.progress import DownloadColumn, TransferSpeedColumn
 
 from seg.contracts import SegError
+from seg.data.progress import progress
 
 TRIES = 4
 PAUSE_S = 2.0
@@ -149,8 +142,8 @@ def _stream(url: str, part: Path) -> None:
                 "free; make room there or choose another paths.data=PATH"
             )
         log.info("downloading %s: %s, %s there", url, decimal(there + missing), decimal(there))
-        with part.open("ab") as file, _bar() as bar:
-            task = bar.add_task("", total=there + missing or None, completed=there)
+        with part.open("ab") as file, progress(DownloadColumn(), TransferSpeedColumn()) as bar:
+            task = bar.add_task("downloading", total=there + missing or None, completed=there)
             for chunk in response.iter_content(CHUNK_BYTES):
                 file.write(chunk)
                 bar.advance(task, len(chunk))
@@ -165,9 +158,3 @@ def _cause(error: BaseException) -> str:
     while error.__context__ is not None:
         error = error.__context__
     return (str(error).splitlines() or [type(error).__name__])[0].split(" for url")[0]
-
-
-def _bar() -> Progress:
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    silent = not sys.stderr.isatty()
-    return Progress(*columns, console=Console(stderr=True), transient=True, disable=silent)

@@ -50,6 +50,8 @@ class Window:
 class Percentiles:
     """The range of a case's own foreground: every voxel that is not exactly 0, channel by channel.
 
+    That is the body where the background was cut away; where it is noise, the noise counts too.
+
     Args:
         low_percent: share of the foreground that becomes black, 0..100.
         high_percent: share below white.
@@ -99,8 +101,8 @@ class AsStored:
         """
         if image_SHWC.dtype.kind != "u":
             raise SegError(
-                "a volume has no full range of its own: take "
-                "dataset.prepare.intensity._target_=seg.data.intensity.Percentiles or Window"
+                "a volume has no full range of its own: name seg.data.intensity.Percentiles or "
+                "Window as prepare.intensity in the dataset's YAML"
             )
         low = np.zeros(image_SHWC.shape[-1])
         return low, low + np.iinfo(image_SHWC.dtype).max

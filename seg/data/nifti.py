@@ -42,7 +42,12 @@ class NiftiPairs:
     grid_tolerance_voxels: float
 
     def __post_init__(self) -> None:
-        """Refuse an unknown plane."""
+        """Refuse an unknown plane and a negative tolerance."""
+        if self.grid_tolerance_voxels < 0:
+            raise SegError(
+                "dataset.raw.grid_tolerance_voxels must be 0 or more. "
+                f"Received: {self.grid_tolerance_voxels:g}"
+            )
         if self.plane not in PLANES:
             raise SegError(
                 f"dataset.raw.plane must be one of {', '.join(PLANES)}. Received: {self.plane}"
@@ -50,7 +55,7 @@ class NiftiPairs:
 
     def find(self, root: Path) -> tuple[list[Source], dict[str, str]]:
         """Pair the files, and compare them with the publisher's dataset.json where there is one."""
-        cases, problems = pair(root, self.image_pattern, self.label_pattern)
+        cases, problems = pair(root, self.image_pattern, self.label_pattern, "channel")
         for listing in listings(root):
             for file in _missing(listing):
                 name = Path(file).name.partition(".nii")[0]

@@ -3,11 +3,12 @@
 Groups: `patient` names the person; `volume` tells several scans of one apart; `side` is the
 publisher's own split; `slice` orders the files of a case that is stored slice by slice; `channel`
 orders the image files of one that is stored sequence by sequence. An image and its label agree in
-all but the channel.
+what all groups but the channel find.
 """
 
 from __future__ import annotations
 
+import filecmp
 import os
 import re
 from collections import Counter, defaultdict
@@ -15,78 +16,132 @@ from pathlib import Path
 
 from seg.contracts import SegError, Source
 from seg.data.folder import SIDES
-
-GROUPS = {"patient", "volume", "side", "slice", "channel"}
+from seg.data.prepared import is_prepared
 
 Key = tuple[str, str, str | None]
 Files = dict[Key, dict[str, Path]]
 
 
-def pair(root: Path, image_pattern: str, label_pattern: str) -> tuple[list[Source], dict[str, str]]:
+def pair(
+    root: Path, image_pattern: str, label_pattern: str, part: str
+) -> tuple[list[Source], dict[str, str]]:
     """Find the cases under a folder.
 
     Args:
         root: unpacked folder of the publisher; hidden files and macOS droppings are passed over.
         image_pattern: regular expression searched in the path below `root` (with `/`).
         label_pattern: the same for labels.
+        part: what several files of a case are, "slice" or "channel"; labels have no channels.
 
     Returns:
         The complete cases in natural order, and by name what is wrong with the others.
 
     Raises:
-        SegError: a pattern is no pattern or names an unknown group; no image matches.
+        SegError: a pattern is none, names an unknown group, or takes a file that the other takes;
+            no image matches; some cases have a side and some none.
     """
+    patterns = _compiled(image_pattern, label_pattern, part)
     paths = sorted(_walk(root))
     problems: dict[str, str] = {}
-    for group in ("slice", "volume", "side"):
-        if (f"(?P<{group}>" in image_pattern) != (f"(?P<{group}>" in label_pattern):
+    labels = _matches(root, paths, patterns["label_pattern"], part, problems, {})
+    images = _matches(root, paths, patterns["image_pattern"], part, problems, labels)
+    _require_apart(root, paths, image_pattern, images, labels)
+    usual = Counter(frozenset(files) for files in images.values()).most_common(1)[0][0]
+    sides = Counter(key[:2] for key in {*images, *labels})
+    cases = []
+    for key in sorted({*images, *labels}, key=lambda key: [_natural(part or "") for part in key]):
+        patient, volume, side = key
+        if sides[patient, volume] > 1:  # slices of one name would overwrite each other
+            volume = f"{volume}_{side}".strip("_")
+        case = Source(patient, volume, side, _ordered(images[key]), _ordered(labels[key]))
+        wrong = _mismatch(case, images[key], labels[key], usual if part == "channel" else None)
+        if wrong:
+            problems.setdefault(case.name, wrong)
+        cases.append(case)
+    return _alone_of_their_name(cases, problems), problems
+
+
+def _alone_of_their_name(cases: list[Source], problems: dict[str, str]) -> list[Source]:
+    """Return the cases without problem, after adding that of a name which two of them have."""
+    first: dict[str, Source] = {}
+    for case in cases:
+        if case.name in first:
+            files = [(c.images + c.labels)[0] for c in (first[case.name], case)]
+            problems[case.name] = f"{files[0]} and {files[1]}: are of two cases with one name"
+        first[case.name] = case
+    return [case for case in cases if case.name not in problems]
+
+
+def _compiled(image_pattern: str, label_pattern: str, part: str) -> dict[str, re.Pattern]:
+    """Compile the patterns and compare their groups with those that a format has."""
+    both = {"image_pattern": image_pattern, "label_pattern": label_pattern}
+    compiled = {}
+    for key, pattern in both.items():
+        try:
+            compiled[key] = re.compile(pattern)
+        except re.error as error:
+            raise SegError(f"dataset.raw.{key}: {error}. Received: {pattern}") from error
+        named = {*compiled[key].groupindex}
+        allowed = {"patient", "volume", "side", part}
+        if "patient" not in named or named - allowed:
             raise SegError(
-                f"dataset.raw: image_pattern and label_pattern must both have the group {group} or "
-                f"neither. Received: {image_pattern} and {label_pattern}"
+                f"dataset.raw.{key}: must have a group (?P<patient>...) and of the others only "
+                f"{', '.join(sorted(allowed - {'patient'}))}. Received: {pattern}"
             )
-    labels = _matches(root, paths, "label_pattern", label_pattern, problems, {})
-    images = _matches(root, paths, "image_pattern", image_pattern, problems, labels)
+    of_images, of_labels = ({*compiled[key].groupindex} for key in both)
+    if of_images - {"channel"} != of_labels or "channel" in of_labels:
+        raise SegError(
+            "dataset.raw: image_pattern and label_pattern must have the same groups (channel is "
+            f"one of images). Received: {image_pattern} and {label_pattern}"
+        )
+    return compiled
+
+
+def _require_apart(
+    root: Path, paths: list[Path], pattern: str, images: Files, labels: Files
+) -> None:
     if not images:
         raise SegError(
             f"dataset.source: none of the {len(paths)} files under {root} matches "
-            f"dataset.raw.image_pattern={image_pattern}; there is, for instance, "
-            f"{', '.join(str(path) for path in paths[:3]) or 'nothing'}"
+            f"dataset.raw.image_pattern={pattern}; there is, for instance, "
+            f"{', '.join(map(str, paths[:3])) or 'nothing'}"
         )
-    by_slice = "slice" in re.compile(image_pattern).groupindex
-    channels = Counter(frozenset(files) for files in images.values()).most_common(1)[0][0]
-    cases: dict[str, Source] = {}
-    for key in sorted({*images, *labels}, key=lambda key: [_natural(part or "") for part in key]):
-        case = Source(*key, *(tuple(_ordered(files.get(key, {}))) for files in (images, labels)))
-        wrong = _mismatch(case, images[key], labels[key], None if by_slice else channels)
-        if case.name in cases:
-            first, second = (c.images + c.labels for c in (cases[case.name], case))
-            wrong = f"{first[0]} and {second[0]}: are of two cases with one name, {case.name}"
-        if wrong:
-            problems.setdefault(case.name, wrong)
-        cases[case.name] = case
-    return [case for name, case in cases.items() if name not in problems], problems
+    of_images, of_labels = (
+        {file for members in files.values() for file in members.values()}
+        for files in (images, labels)
+    )
+    if both := of_images & of_labels:
+        raise SegError(
+            f"{min(both)}: matches both dataset.raw.image_pattern={pattern} and label_pattern; "
+            "a file is one or the other"
+        )
+    sided = {key[2] is not None for key in images}
+    if len(sided) > 1:
+        bare = next(min(files.values()) for key, files in images.items() if key[2] is None)
+        raise SegError(f"{bare}: has no side, other images have one; mend dataset.raw")
 
 
 def listings(root: Path) -> list[Path]:
     """Return the publisher's dataset.json files, at the top of `root` or one folder below."""
     found = sorted({*root.glob("dataset.json"), *root.glob("*/dataset.json")})
-    return [listing for listing in found if not _is_ours(listing.parent)]
+    return [listing for listing in found if not is_prepared(listing.parent)]
 
 
 def _walk(root: Path) -> list[Path]:
-    """Return the files below a folder, relative to it, also those behind links to folders."""
-    found, seen = [], {root.resolve()}
+    """Return the files below a folder, relative to it, also those behind links that lead away."""
+    found, seen, top = [], set(), root.resolve()
     try:
         for folder, subfolders, names in os.walk(root, followlinks=True, onerror=_raise):
-            below = {Path(folder, name).resolve(): name for name in sorted(subfolders)}
-            subfolders[:] = [
-                name
-                for real, name in below.items()
-                if real not in seen
-                and not name.startswith((".", "__MACOSX"))
-                and not _is_ours(real)
-            ]
-            seen |= below.keys()
+            kept = []
+            for name in sorted(subfolders):
+                path = Path(folder, name)
+                real = path.resolve()
+                twice = path.is_symlink() and (real.is_relative_to(top) or real in seen)
+                if twice or name.startswith((".", "__MACOSX")) or is_prepared(path):
+                    continue
+                seen |= {real} if path.is_symlink() else set()
+                kept.append(name)
+            subfolders[:] = kept
             found += [
                 Path(folder, name).relative_to(root) for name in names if not name.startswith(".")
             ]
@@ -101,48 +156,46 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def _is_ours(folder: Path) -> bool:
-    """Tell what an earlier preparation left in a folder that is source and root at once."""
-    return (folder / "manifest.csv").exists() and (folder / "dataset.json").exists()
-
-
 def _matches(
-    root: Path, paths: list[Path], key: str, pattern: str, problems: dict[str, str], labels: Files
+    root: Path,
+    paths: list[Path],
+    pattern: re.Pattern,
+    part: str,
+    problems: dict[str, str],
+    labels: Files,
 ) -> Files:
     """Return the files that match by case, and within a case by slice or channel.
 
     A patient AHN_0002 without channel looks like channel 0002 of a patient AHN: `labels` decides.
     """
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise SegError(f"dataset.raw.{key}: {error}. Received: {pattern}") from error
-    named = set(compiled.groupindex)
-    if "patient" not in named or named - GROUPS:
-        raise SegError(
-            f"dataset.raw.{key}: must have a group (?P<patient>...) and none besides "
-            f"{', '.join(sorted(GROUPS))}. Received: {pattern}"
-        )
     files: Files = defaultdict(dict)
     for path in paths:
-        match = compiled.search(path.as_posix())
+        match = pattern.search(path.as_posix())
         if not match:
             continue
         groups = defaultdict(str, {name: text or "" for name, text in match.groupdict().items()})
         patient, volume = (_safe(groups[name]) for name in ("patient", "volume"))
-        side, part = _side(root / path, groups["side"]), groups["slice"] or groups["channel"]
+        side, number = _side(root / path, groups["side"]), groups[part]
         if not patient:
-            raise SegError(f"{root / path}: dataset.raw.{key}={pattern} finds no patient's name")
+            raise SegError(f"{root / path}: dataset.raw finds no patient in it ({pattern.pattern})")
         if groups["channel"] and (patient, volume, side) not in labels:
             whole = _safe(path.as_posix()[match.start("patient") : match.end("channel")])
             if (whole, volume, side) in labels:
-                patient, part = whole, ""
+                patient, number = whole, ""
         members = files[patient, volume, side]
-        if part in members:
+        first = members.setdefault(number, root / path)
+        if first != root / path and not _is_copy(first, root / path):
             name = f"{patient}_{volume}" if volume else patient
-            problems[name] = f"{root / members[part]} and {path.name} stand for the same; keep one"
-        members[part] = root / path
+            problems[name] = f"{first} and {root / path}: stand for the same; keep one"
     return files
+
+
+def _is_copy(one: Path, other: Path) -> bool:
+    """Tell whether two files have one name and content, as those of a tree packed twice."""
+    try:
+        return one.name == other.name and filecmp.cmp(one, other, shallow=False)
+    except OSError:
+        return False
 
 
 def _side(path: Path, text: str) -> str | None:
@@ -176,8 +229,8 @@ def _mismatch(
     return None
 
 
-def _ordered(files: dict[str, Path]) -> list[Path]:
-    return [files[part] for part in sorted(files, key=_natural)]
+def _ordered(files: dict[str, Path]) -> tuple[Path, ...]:
+    return tuple(files[part] for part in sorted(files, key=_natural))
 
 
 def _natural(text: str) -> list[tuple[int, str]]:

@@ -29,9 +29,14 @@ class PicturePairs:
     label_pattern: str
     channels: int
 
+    def __post_init__(self) -> None:
+        """Refuse channels that pictures do not have."""
+        if self.channels not in (1, 3):
+            raise SegError(f"dataset.raw.channels must be 1 or 3. Received: {self.channels}")
+
     def find(self, root: Path) -> tuple[list[Source], dict[str, str]]:
         """Pair the files."""
-        return pair(root, self.image_pattern, self.label_pattern)
+        return pair(root, self.image_pattern, self.label_pattern, "slice")
 
     def load(self, source: Source) -> Scan:
         """Read the slices of a case.

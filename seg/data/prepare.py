@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import shutil
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, nullcontext
@@ -20,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn
 
 from seg.contracts import SegError, Source, SourceReader
 from seg.data.archive import is_archive, unpack
 from seg.data.pairs import listings
 from seg.data.prepared import DESCRIPTION, MANIFEST, VERSION, sha256
+from seg.data.progress import progress
 from seg.data.recipe import Recipe
 from seg.data.slices import name_below, record_of, write_case, write_manifest
 
@@ -58,33 +57,48 @@ def prepare(
     Raises:
         SegError: the source, or a case of it, cannot be used.
     """
-    identity = [VERSION, about["recipe"], _fingerprint(source, reader)]
-    name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
-    target, aside, unpacked = (
-        root / f"{kind}-{name}" for kind in ("prepared", ".preparing", ".unpacked")
-    )
+    origin = _id(_fingerprint(source, reader))
+    name = _id([VERSION, about["recipe"], origin])
+    target, aside = root / f"prepared-{name}", root / f".preparing-{name}"
     with nullcontext() if target.is_dir() else _alone(root):
         if target.is_dir():
             log.info("already prepared: %s", target)
             return target
         log.info("preparing %s into %s", source, target)
+        unpacked = root / f".unpacked-{origin}"
         folder = unpack(source, unpacked) if source.is_file() else source
         cases, problems = reader.find(folder)
         for problem in problems.values():
             _refuse(problem, on_bad)
-        left_out = problems | write_cases(cases, folder, reader, recipe, aside, on_bad)
+        left_out = problems | _write_cases(cases, folder, reader, recipe, aside, on_bad)
         counts = write_manifest(aside, cases)
+        if not counts["slices_with_target"]:
+            raise SegError(
+                f"dataset.source: no slice under {folder} has a target; check "
+                "dataset.prepare.target_labels"
+            )
         left_out = {name: why.replace(f"{folder}/", "") for name, why in sorted(left_out.items())}
-        description = {**about, "source": source.name, "counts": counts, "left_out": left_out}
-        description["version"] = VERSION
-        description["manifest_sha256"] = sha256(aside / MANIFEST)
+        description = {
+            **about,
+            "version": VERSION,
+            "source": {"name": source.name, "id": origin},
+            "counts": counts,
+            "left_out": left_out,
+            "manifest_sha256": sha256(aside / MANIFEST),
+        }
         (aside / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
         shutil.rmtree(aside / "cases")
         aside.rename(target)
-        for stale in (*root.glob(".preparing-*"), *root.glob(".unpacked-*")):
-            shutil.rmtree(stale, ignore_errors=True)
+        for rest in (unpacked, *root.glob("..unpacked-*")):  # the latter of a killed unpacking
+            shutil.rmtree(rest, ignore_errors=True)
     log.info("prepared %(cases)d cases of %(patients)d patients: %(slices)d slices", counts)
     return target
+
+
+def _id(facts: object) -> str:
+    """Name plain values by a checksum in which 50 and 50.0 are the same."""
+    text = json.dumps(json.loads(json.dumps(facts), parse_int=float), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _fingerprint(source: Path, reader: SourceReader) -> list:
@@ -126,7 +140,14 @@ def _alone(root: Path) -> Iterator[None]:
         lock.release()
 
 
-def write_cases(
+def _cores() -> int:
+    """Count the cores that this process may use, where the system tells."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _write_cases(
     cases: Sequence[Source],
     folder: Path,
     reader: SourceReader,
@@ -141,7 +162,7 @@ def write_cases(
     if len(missing) < len(cases):
         log.info("%d of %d cases are there already", len(cases) - len(missing), len(cases))
     left_out: dict[str, str] = {}
-    with _progress_bar() as bar, ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with progress(MofNCompleteColumn()) as bar, ThreadPoolExecutor(_cores()) as pool:
         jobs = {
             pool.submit(write_case, case, folder, reader, recipe, aside): case for case in missing
         }
@@ -163,16 +184,3 @@ def _refuse(problem: str, on_bad: str) -> None:
     if on_bad == "error":
         raise SegError(f"{problem}; or leave such cases out with dataset.on_bad=skip")
     log.warning("left out: %s", problem)
-
-
-def _progress_bar() -> Progress:
-    return Progress(
-        "{task.description}",
-        BarColumn(),
-        MofNCompleteColumn(),
-        "cases, left:",
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )

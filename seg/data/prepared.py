@@ -50,10 +50,23 @@ def find(root: Path, recipe: Mapping[str, Any]) -> Path | None:
     return found[0]
 
 
-def fitting(root: Path, recipe: Mapping[str, Any]) -> list[Path]:
-    """Return the datasets prepared with a recipe that `root` is or holds."""
+def fitting(
+    root: Path, recipe: Mapping[str, Any], fetched: Mapping[str, Any] | None = None
+) -> list[Path]:
+    """Return the datasets prepared with a recipe that `root` is or holds.
+
+    Args:
+        root: `dataset.root`.
+        recipe: as in dataset.json.
+        fetched: only those whose source was downloaded so (`dataset.fetch`).
+    """
     made = {folder: _description(folder) for folder in _prepared(root)}
-    return [f for f, d in made.items() if (d["recipe"], d["version"]) == (recipe, VERSION)]
+    return [
+        folder
+        for folder, description in made.items()
+        if (description["recipe"], description["version"]) == (recipe, VERSION)
+        and fetched in (None, description.get("fetched"))
+    ]
 
 
 def _prepared(root: Path) -> list[Path]:
@@ -61,16 +74,17 @@ def _prepared(root: Path) -> list[Path]:
 
 
 def is_prepared(folder: Path) -> bool:
-    """Tell whether a folder is a prepared dataset."""
+    """Tell whether a folder is a prepared dataset; raise where it must not be looked into."""
     return (folder / MANIFEST).is_file() and (folder / DESCRIPTION).is_file()
 
 
-def read(folder: Path, on_bad: str = "error") -> list[Case]:
+def read(folder: Path, on_bad: str = "error", channels: int = 3) -> list[Case]:
     """Read the cases of a prepared dataset, after a look at every file's checksum.
 
     Args:
         folder: as `seg.data.prepare.prepare` returns it.
         on_bad: "error" refuses a dataset that cases were left out of, "skip" accepts it.
+        channels: that images will be read with; fewer than there are gives a warning.
 
     Raises:
         SegError: a file is missing or has changed; cases were left out.
@@ -84,12 +98,16 @@ def read(folder: Path, on_bad: str = "error") -> list[Case]:
     if left_out and on_bad == "error":
         raise SegError(
             f"{folder}: {len(left_out)} cases were left out when it was prepared "
-            f"({', '.join(list(left_out)[:5])}); take dataset.on_bad=skip to go on without them"
+            f"({', '.join(list(left_out)[:5])}); take dataset.on_bad=skip to go on without them, "
+            "or mend their files, take the folder away and prepare it anew"
         )
     if left_out:
         log.warning("%d cases were left out of %s: %s", len(left_out), folder, ", ".join(left_out))
     table = pd.read_csv(folder / MANIFEST, dtype=str, keep_default_na=False)
     _require_unchanged(folder, table)
+    if channels == 1 and (table["channels"] == "3").any():
+        log.warning("%s has 3 channels: dataset.channels=1 merges them by luminance", folder)
+    log.info("data: %s, manifest %s", folder, description["manifest_sha256"][:12])
     groups = table.groupby(["patient", "volume", "split"], sort=False)
     return [_case(folder, *key, rows) for key, rows in groups]
 
@@ -119,7 +137,7 @@ def _require_unchanged(folder: Path, table: pd.DataFrame) -> None:
 
 def _case(folder: Path, patient: str, volume: str, side: str, rows: pd.DataFrame) -> Case:
     slices = tuple(
-        Slice(Path(row.image).stem, folder / row.image, folder / row.mask)
+        Slice(Path(row.image).stem, folder / row.image, folder / row.mask, int(row.target_px))
         for row in rows.itertuples()
     )
     spacing = tuple(float(rows.iloc[0][column] or "nan") for column in SPACING)

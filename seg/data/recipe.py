@@ -35,6 +35,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse a depth that PNG does not have, and targets that cannot be."""
+        if self.intensity is None:
+            raise SegError("dataset.prepare.intensity must not be null")
         if self.bits not in (8, 16):
             raise SegError(f"dataset.prepare.bits must be 8 or 16. Received: {self.bits}")
         targets, known = self.target_labels, self.known_labels
@@ -96,6 +98,11 @@ class Recipe:
             SegError: the label holds a value that is not known.
         """
         known = published if self.known_labels is None else self.known_labels
+        if known is not None and not set(self.target_labels or known) <= set(known):
+            raise SegError(
+                f"dataset.prepare.target_labels={self.target_labels} are not among the labels of "
+                f"the publisher's dataset.json, {', '.join(map(str, known))}"
+            )
         if known is not None and not np.isin(label_HW, known).all():
             unknown = sorted(set(np.unique(label_HW).tolist()) - set(known))
             raise SegError(

@@ -69,6 +69,7 @@ def _facts(case: Source, k: int, scan: Scan, recipe: Recipe, mask_HW: np.ndarray
         "source_height": source_height,
         "source_width": source_width,
         **dict(zip(SPACING, spacing, strict=True)),
+        "channels": scan.image_SHWC.shape[-1],
         "target_px": np.count_nonzero(mask_HW),
     }
 

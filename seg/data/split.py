@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -26,8 +26,8 @@ def by_patient(
     """Use the ready-made sides where the cases have them, else draw patients by `seed`.
 
     All cases of a patient are drawn to one side, and every side gets patients with small and with
-    large targets. A split drawn is a pure function of the patients, their target_px and the
-    arguments: the order of the cases does not matter.
+    large targets. A split drawn is a pure function of the patients, the sizes of their targets and
+    the arguments: the order of the cases does not matter.
 
     Args:
         cases: as `seg.data.check.verified` returns them, all with a side or all without.
@@ -142,8 +142,8 @@ def require(splits: Splits, stages: Sequence[str], monitor: str = "val/loss") ->
         if not splits.sides()[side]:
             without = "; or train without, by trainer.monitor=train/loss" if side == "valid" else ""
             raise SegError(
-                f"empty split: {side} has no patient; add patients (at least 3 in a flat folder), "
-                f"put slices under {side}/, or change dataset.fractions{without}"
+                f"empty split: {side} has no patient; add patients (at least 3), put slices under "
+                f"{side}/, change dataset.fractions, or take dataset.fold=0{without}"
             )
 
 
@@ -172,10 +172,10 @@ def _set_sides_aside(cases: Sequence[Case]) -> None:
 
 def _largest_first(cases: Sequence[Case]) -> list[str]:
     """Return the patients by the size of their target in all cases, then by name."""
-    target_px: Counter[str] = Counter()
+    size: dict[str, float] = defaultdict(float)
     for case in cases:
-        target_px[case.patient] += case.target_px
-    return sorted(target_px, key=lambda patient: (-target_px[patient], patient))
+        size[case.patient] += case.target_size
+    return sorted(size, key=lambda patient: (-size[patient], patient))
 
 
 def _draw(

@@ -61,7 +61,7 @@ def test_what_is_counted_lies_above_the_threshold_in_any_channel_at_the_stored_s
     for threshold, counts in ((127, [5, 0]), (126, [10, 0]), (59, [10, 1]), (0, [10, 1])):
         (found,) = verified([case], 1, threshold)
         assert [slice_.target_px for slice_ in found.slices] == counts
-        assert found.target_px == sum(counts)
+        assert found.target_size == sum(counts)
 
 
 def test_slices_may_differ_in_size_from_each_other(case_of):

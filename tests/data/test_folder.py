@@ -165,7 +165,7 @@ def test_two_files_of_one_name_are_refused(tmp_path, twice):
     [
         ("spleen", "10003_spleen_26", "26"),
         ("pancreas_t1", "10055_12", "10055"),
-        ("ms_flair", "105006", "05"),
+        ("ms_flair", "105006", "5"),
         ("lgg", "TCGA_CS_4942_19970222_14", "TCGA_CS_4942"),
     ],
 )

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seg.contracts import SegError
-from seg.data.pairs import pair
+from seg.data import pairs
 
 VOLUMES = (r"^img/(?P<patient>[^/]+?)\.nii(\.gz)?$", r"^lab/(?P<patient>[^/]+?)\.nii(\.gz)?$")
 ANYWHERE = tuple(pattern[1:] for pattern in VOLUMES)
@@ -23,6 +23,11 @@ SLICES = (
     r"^(?P<patient>\w+)/(?P<slice>\d+)\.png$",
     r"^(?P<patient>\w+)/(?P<slice>\d+)_mask\.png$",
 )
+
+
+def pair(root, image_pattern, label_pattern):
+    part = "slice" if "(?P<slice>" in image_pattern else "channel"
+    return pairs.pair(root, image_pattern, label_pattern, part)
 
 
 @pytest.fixture
@@ -296,23 +301,60 @@ def test_a_label_on_another_side_is_not_the_images(tree):
     root = tree("train/img/a.nii", "test/lab/a.nii", "train/img/b.nii", "train/lab/b.nii")
     cases, problems = pair(root, *SIDED)
     assert names(cases) == ["b"]
-    assert list(problems) == ["a"]
+    assert sorted(problems) == ["a_test", "a_train"]
 
 
-def test_two_cases_of_one_name_are_both_left_out_and_named(tree):
-    """A patient's volume that is on two sides would overwrite its own slices."""
+def test_a_patient_on_two_sides_is_two_cases_of_one_patient(tree):
+    """The split says that it is a leak; under one name its slices would overwrite each other."""
     twice = [f"{s}/{k}/a.nii" for s in ("train", "test") for k in ("img", "lab")]
     cases, problems = pair(tree(*twice, "test/img/b.nii", "test/lab/b.nii"), *SIDED)
+    assert [(case.name, case.patient, case.side) for case in cases] == [
+        ("a_test", "a", "test"),
+        ("a_train", "a", "train"),
+        ("b", "b", "test"),
+    ]
+    assert problems == {}
+
+
+def test_a_tree_that_an_archive_holds_twice_is_read_once(tree):
+    """Kaggle's LGG archive has kaggle_3m/ and lgg-mri-segmentation/kaggle_3m/."""
+    root = tree(*both("a", "b"), *(f"again/{name}" for name in both("a", "b")))
+    patterns = [f"(^|/){pattern.removeprefix('^')}" for pattern in VOLUMES]
+    cases, problems = pair(root, *patterns)
+    assert names(cases) == ["a", "b"]
+    assert problems == {}
+    (root / "again/img/a.nii.gz").write_bytes(b"other")
+    cases, problems = pair(root, *patterns)
     assert names(cases) == ["b"]
-    assert list(problems) == ["a"]
+    assert str(root / "img/a.nii.gz") in problems["a"]
+    assert str(root / "again/img/a.nii.gz") in problems["a"]
 
 
-def test_the_message_of_two_cases_of_one_name_names_a_file(tree):
-    """`prepare` prints the message without the key."""
-    twice = [f"{s}/{k}/a.nii" for s in ("train", "test") for k in ("img", "lab")]
-    root = tree(*twice, "test/img/b.nii", "test/lab/b.nii")
-    _, problems = pair(root, *SIDED)
-    assert "img/a.nii" in problems["a"]
+def test_an_alias_of_a_patients_folder_hides_nobody(tree):
+    root = tree("Patient-1/image.nii", "Patient-1/label.nii")
+    for alias in ("Aexample", "latest"):
+        (root / alias).symlink_to("Patient-1")
+    patterns = [rf"Patient-(?P<patient>\d+)/{kind}\.nii$" for kind in ("image", "label")]
+    cases, problems = pair(root, *patterns)
+    assert names(cases) == ["1"]
+    assert problems == {}
+
+
+def test_a_file_is_an_image_or_a_label(tree):
+    with pytest.raises(SegError, match="a file is one or the other"):
+        pair(tree(*both("a")), VOLUMES[1], VOLUMES[1])
+
+
+def test_sides_are_for_all_cases_or_for_none(tree):
+    patterns = [rf"((?P<side>train|test)/)?{k}/(?P<patient>\w+)\.nii" for k in ("img", "lab")]
+    with pytest.raises(SegError, match="has no side"):
+        pair(tree("train/img/a.nii", "train/lab/a.nii", "img/b.nii", "lab/b.nii"), *patterns)
+
+
+def test_a_format_has_groups_of_its_own(tree):
+    by_slice = [pattern.replace("(?P<patient>", "(?P<slice>x)?(?P<patient>") for pattern in VOLUMES]
+    with pytest.raises(SegError, match="of the others only channel, side, volume"):
+        pairs.pair(tree(*both("a")), *by_slice, "channel")
 
 
 def test_patient_and_volume_that_spell_another_patient_are_found_out(tree):
@@ -372,7 +414,7 @@ def test_a_group_that_is_unknown_or_missing_is_refused_with_those_there_are(patt
             pair(root, *patterns)
         message = str(caught.value)
         assert message.startswith(f"dataset.raw.{key}_pattern: ")
-        assert "channel, patient, side, slice, volume" in message
+        assert "of the others only channel, side, volume" in message
         assert message.endswith(f"Received: {pattern}")
 
 
@@ -404,7 +446,7 @@ ORDER = """
 import sys
 from pathlib import Path
 from seg.data.pairs import pair
-print([case.name for case in pair(Path(sys.argv[1]), sys.argv[2], sys.argv[3])[0]])
+print([case.name for case in pair(Path(sys.argv[1]), sys.argv[2], sys.argv[3], "channel")[0]])
 """
 
 

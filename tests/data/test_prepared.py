@@ -401,7 +401,7 @@ def test_the_slices_of_a_long_case_stay_in_order(tmp_path, root):
 
 def test_spacing_is_of_each_case_and_after_preparation(tmp_path, root):
     for name, spacing in (("a", (1, 2, 5)), ("b", (0.75, 0.75, 3))):
-        for kind, value in (("image", 3), ("label", 0)):
+        for kind, value in (("image", 3), ("label", 1)):
             voxels = np.full((4, 6, 2), value, np.int16)
             voxels[0] //= 2
             write(tmp_path / "raw" / name / f"{kind}.nii", voxels, np.diag([*spacing, 1.0]))

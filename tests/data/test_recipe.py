@@ -205,3 +205,9 @@ def test_image_and_mask_of_a_window_stay_aligned():
     mask = made.mask(label, None, size) > 0
     centres = [np.array(np.nonzero(pixels)).mean(axis=1) for pixels in (grey, mask)]
     np.testing.assert_allclose(*centres, atol=0.01)
+
+
+def test_a_target_that_the_publisher_does_not_name_is_refused():
+    recipe = Recipe(AsStored(), None, [2], True, 8)
+    with pytest.raises(SegError, match=r"target_labels=\[2\]"):
+        recipe.mask(np.zeros((2, 2), int), (0, 1), (2, 2))

@@ -45,7 +45,7 @@ def patients(splits):
 
 
 def sizes(cases):
-    return [case.target_px for case in cases]
+    return [case.target_size for case in cases]
 
 
 def folds_of(cases, folds, seed=0):
@@ -555,3 +555,15 @@ def test_a_ratio_of_nothing_is_refused(ratio):
     with pytest.raises(SegError, match=rf"dataset\.empty_ratio={ratio}: none of the 4 training"):
         thinned(cases, ratio, 0)
     assert thinned(cases, None, 0) == tuple(cases)
+
+
+def test_the_size_of_a_target_does_not_depend_on_how_its_volume_was_sliced():
+    """The same 60 mm3, as 60 pixels of 1 mm, and as 30 of 2 mm; the other patient has 45."""
+    fine = replace(case("fine", slices=1), spacing_mm=(1.0, 1.0, 1.0))
+    thick = replace(case("thick", slices=1), spacing_mm=(2.0, 1.0, 1.0))
+    px = {"fine": 60, "thick": 30}
+    sized = [
+        replace(c, slices=tuple(replace(s, target_px=px[c.patient]) for s in c.slices))
+        for c in (fine, thick)
+    ]
+    assert [c.target_size for c in sized] == [60, 60]
