@@ -31,5 +31,6 @@ ui: install  ## open the MLflow UI of OUTPUTS on http://127.0.0.1:5000
 	@echo 'all runs: http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning&compareRunsMode=CHART'
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(abspath $(OUTPUTS))/mlflow.db --host 127.0.0.1 --port 5000
 
-bench: install  ## measure start-up, training and the threshold baseline
+bench: install  ## measure start-up, training, the threshold baseline and preparation
 	$(BIN)/python scripts/bench.py
+	$(BIN)/python scripts/bench_prepare.py

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from seg.contracts import Case
+from seg.data.check import verified
 from seg.data.images import brightest, read_mask
 from seg.data.split import by_patient
 from seg.data.synthetic import phantom
@@ -72,7 +73,7 @@ def main() -> None:
             noise=0.06,
             seed=0,
         )
-        splits = by_patient(cases, (0.6, 0.15, 0.25), seed=0)
+        splits = by_patient(verified(cases, 1, 127), (0.6, 0.15, 0.25), seed=0)
         level, dice, oracle = threshold_baseline(splits.train, splits.test)
     rows = {
         "import seg.run": f"{imported:.2f} s",
