@@ -131,7 +131,7 @@ def _cases(cfg: DictConfig) -> list[Case]:
         raise SegError(f"dataset.root: {root} is a file; an archive is given as dataset.source")
     home = _prepared(cfg, root) if data.raw and data.prepare else None
     if home:
-        return prepared.read(home, data.channels, data.on_bad.name)
+        return prepared.read(home, data.on_bad.name, data.channels)
     if not data.reader or (data.raw and not root.is_dir()):
         lacks = "no prepared dataset in" if root.is_dir() else "no folder"
         raise SegError(f"dataset.root: {lacks} {root.resolve()}; {how_to_get(data)}")

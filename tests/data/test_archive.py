@@ -19,9 +19,10 @@ from seg.data.archive import is_archive, unpack
 
 FILES = {"top.txt": b"top", "d/a.txt": b"a" * 3000, "d/e/b.txt": b"b"}
 PROGRAM = """
-import os, sys
+import os, signal as signals, sys
 from pathlib import Path
 from seg.data.archive import unpack
+signals.signal(signals.SIGINT, signals.default_int_handler)  # a shell's background jobs ignore it
 archive, into, signal, at = sys.argv[1:]
 def strike(event, args):
     if event == "open" and str(args[0]).endswith(at) and str(args[0]) != archive:
