@@ -290,8 +290,9 @@ def explain(error: BaseException) -> str:
     lines = [line.strip() for e in _chain(error) for line in str(e).splitlines() if line.strip()]
     if isinstance(error, OverrideParseException):
         return (
-            f"{error.override}: cannot be understood ({lines[0]}); put a value with spaces or "
-            "signs in quotes of its own: 'key=\"a value\"'"
+            f"{error.override}: cannot be understood ({lines[0]}); put the argument in quotes, "
+            "and a value with spaces or signs in its own: 'stages=[train,evaluate]', "
+            "'key=\"a value\"'"
         )
     text = " ".join(lines)
     unknown = re.search(r"Key '([^']+)' (?:is )?not in '?(\w+)'?", text)

@@ -132,8 +132,9 @@ def _cases(cfg: DictConfig) -> list[Case]:
     home = _prepared(cfg, root) if data.raw and data.prepare else None
     if home:
         return prepared.read(home, data.on_bad.name, data.channels)
-    if not data.reader or (data.raw and not root.is_dir()):
-        lacks = "no prepared dataset in" if root.is_dir() else "no folder"
+    holds = root.is_dir() and any(not path.name.startswith(".") for path in root.iterdir())
+    if not data.reader or (data.raw and not holds):
+        lacks = "nothing to read in" if root.is_dir() else "no folder"
         raise SegError(f"dataset.root: {lacks} {root.resolve()}; {how_to_get(data)}")
     cases = build("dataset.reader", data.reader, root=root)
     return check.verified(cases, data.channels, data.mask_threshold, data.on_bad.name)
@@ -148,10 +149,10 @@ def _prepared(cfg: DictConfig, root: Path) -> Path | None:
     recipe, fetch = {key: plain[key] for key in ("name", "raw", "prepare")}, plain["fetch"]
     if data.download and (there := prepared.fitting(root, recipe, fetch)):
         return there[0]
+    parts = (build("dataset.raw", data.raw), build("dataset.prepare", data.prepare))
     source = build("dataset.fetch", data.fetch, root=root) if data.download else data.source
     if not source:
         return prepared.find(root, recipe)
-    parts = (build("dataset.raw", data.raw), build("dataset.prepare", data.prepare))
     about = {**data.about, "recipe": recipe, "fetched": fetch if data.download else None}
     return prepare.prepare(Path(source).expanduser(), root, *parts, about, data.on_bad.name)
 
@@ -225,6 +226,10 @@ def _test(
     evaluate.write_rows(rows, folder / "cases.csv")
     summary = evaluate.summarize(rows, "test")
     interval = (summary["test/dice_ci_low"], summary["test/dice_ci_high"])
+    log.info(
+        "test: Dice %.4f (95%% interval %.4f to %.4f) over %d patients",
+        *(summary["test/dice"], *interval, summary["test/patients"]),
+    )
     plots.case_scores(
         rows, "dice", summary["test/dice"], interval, folder / "figures" / "test_dice.png"
     )
@@ -278,6 +283,8 @@ def main(cfg: DictConfig) -> float:
 
 def _say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Print one sentence for an error; who sets HYDRA_FULL_ERROR=1 gets the traceback."""
+    if kind is BrokenPipeError:
+        return
     if kind is KeyboardInterrupt:
         sentence = "interrupted; what was finished is in the run's folder"
     elif issubclass(kind, SegError):

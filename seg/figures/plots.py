@@ -45,9 +45,9 @@ def case_scores(rows: list[dict], score: str, mean: float, interval: tuple, path
     axes.axvline(mean, color="black", linewidth=1)
     if not np.isnan(interval).any():
         axes.axvspan(*interval, color="black", alpha=0.12, linewidth=0)
-    title = (
-        f"{score} per case: mean {mean:.3f}, 95% interval {interval[0]:.3f} to {interval[1]:.3f}"
-    )
+    low, high = interval
+    spread = "too few for an interval" if np.isnan(low) else f"95% interval {low:.3f} to {high:.3f}"
+    title = f"{score} per case: mean {mean:.3f}, {spread}"
     axes.set(xlim=(0, 1), xlabel=score, ylabel="case", title=title)
     axes.title.set_fontsize(9)
     axes.tick_params(axis="y", labelsize=7)
