@@ -83,7 +83,7 @@ def kaggle(root: Path, handle: str) -> Path:
         import kagglehub
     except ImportError as error:
         raise SegError(
-            f"{page}: needs kagglehub; run pip install 'seg[kaggle]', or {BY_HAND}"
+            f"{page}: needs kagglehub; run pip install kagglehub, or {BY_HAND}"
         ) from error
     logging.getLogger("kagglehub").setLevel(logging.WARNING)
     before = os.environ.get("KAGGLEHUB_CACHE")

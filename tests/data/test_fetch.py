@@ -260,7 +260,7 @@ def test_without_kagglehub_the_user_is_told_both_ways_out(tmp_path, monkeypatch)
         fetch.kaggle(tmp_path, "owner/name")
     assert str(caught.value) == (
         "https://www.kaggle.com/datasets/owner/name: needs kagglehub; run pip install "
-        "'seg[kaggle]', or download it by hand and give dataset.source=PATH"
+        "kagglehub, or download it by hand and give dataset.source=PATH"
     )
 
 
