@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from seg.contracts import Scores, SegError
 
 Stage = Enum("Stage", ["prepare", "describe", "train", "evaluate", "infer"])
+MODEL_STAGES = {"train", "evaluate", "infer"}
 OnBad = Enum("OnBad", ["error", "skip"])
 Leakage = Enum("Leakage", ["warn", "error"])
 Precision = Enum("Precision", ["float32", "mixed_bfloat16", "mixed_float16"])

@@ -14,6 +14,11 @@ class SegError(Exception):
     """A mistake a user can mend; the message says what, the value received, and what to do."""
 
 
+def case_name(patient: str, volume: str) -> str:
+    """Name a case: its patient, and its volume where there are several."""
+    return f"{patient}_{volume}" if volume else patient
+
+
 @dataclass(frozen=True)
 class Slice:
     """One 2D image with its mask on disk.
@@ -53,8 +58,8 @@ class Case:
 
     @property
     def name(self) -> str:
-        """Name the case: its patient, and its volume where there are several."""
-        return f"{self.patient}_{self.volume}" if self.volume else self.patient
+        """Name the case, see `case_name`."""
+        return case_name(self.patient, self.volume)
 
     @property
     def target_size(self) -> float:
@@ -136,8 +141,8 @@ class Source:
 
     @property
     def name(self) -> str:
-        """Name the case, as `Case.name`."""
-        return f"{self.patient}_{self.volume}" if self.volume else self.patient
+        """Name the case, see `case_name`."""
+        return case_name(self.patient, self.volume)
 
 
 @dataclass(frozen=True)

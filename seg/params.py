@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
-from seg.config import image_size
+from seg.config import MODEL_STAGES, image_size
 
 if TYPE_CHECKING:
     import keras
@@ -32,7 +32,7 @@ UNSEEN = ("dataset.root", "dataset.source", "dataset.image_size", "paths.", "tra
 def label(cfg: DictConfig) -> str:
     """Name dataset, model and loss, or that a checkpoint, or no model at all, is used."""
     stages = {stage.name for stage in cfg.stages}
-    if not stages & {"train", "evaluate", "infer"}:
+    if not stages & MODEL_STAGES:
         return f"{cfg.dataset.name} {' '.join(sorted(stages))}"
     if cfg.checkpoint:
         return f"{cfg.dataset.name} checkpoint"

@@ -24,6 +24,7 @@ from seg import runfolder
 from seg.build import build
 from seg.config import (
     CONFIG_ERRORS,
+    MODEL_STAGES,
     conf_dir,
     explain,
     how_to_get,
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     import keras
 
     from seg.contracts import Case, Splits, Tracker
-
-MODEL_STAGES = {"train", "evaluate", "infer"}
 
 log = logging.getLogger(__name__)
 

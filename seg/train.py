@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 import pandas as pd
-from rich.console import Console
-from rich.progress import Progress
+from rich.progress import TaskProgressColumn
 
 from seg.config import Trainer
 from seg.contracts import SegError, Tracker
 from seg.data.pipeline import Slices, once
+from seg.data.progress import progress
 from seg.figures.pictures import triptych, write_png
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ class ProgressBar(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Show an empty bar."""
-        self.bar = Progress(console=Console(stderr=True), transient=True)
+        self.bar = progress(TaskProgressColumn())
         self.task = self.bar.add_task(f"epoch {epoch + 1}", total=self.params["steps"])
         self.bar.start()
 

@@ -14,7 +14,7 @@ import re
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from seg.contracts import SegError, Source
+from seg.contracts import SegError, Source, case_name
 from seg.data.folder import SIDES
 from seg.data.prepared import is_prepared
 
@@ -185,8 +185,9 @@ def _matches(
         members = files[patient, volume, side]
         first = members.setdefault(number, root / path)
         if first != root / path and not _is_copy(first, root / path):
-            name = f"{patient}_{volume}" if volume else patient
-            problems[name] = f"{first} and {root / path}: stand for the same; keep one"
+            problems[case_name(patient, volume)] = (
+                f"{first} and {root / path}: stand for the same; keep one"
+            )
     return files
 
 

@@ -57,7 +57,8 @@ def prepare(
     Raises:
         SegError: the source, or a case of it, cannot be used.
     """
-    origin = _id(_fingerprint(source, reader))
+    found = reader.find(source) if source.is_dir() else None
+    origin = _id(_fingerprint(source, found))
     name = _id([VERSION, about["recipe"], origin])
     target, aside = root / f"prepared-{name}", root / f".preparing-{name}"
     with nullcontext() if target.is_dir() else _alone(root):
@@ -66,8 +67,8 @@ def prepare(
             return target
         log.info("preparing %s into %s", source, target)
         unpacked = root / f".unpacked-{origin}"
-        folder = unpack(source, unpacked) if source.is_file() else source
-        cases, problems = reader.find(folder)
+        folder = source if found else unpack(source, unpacked)
+        cases, problems = found or reader.find(folder)
         for problem in problems.values():
             _refuse(problem, on_bad)
         left_out = problems | _write_cases(cases, folder, reader, recipe, aside, on_bad)
@@ -101,10 +102,10 @@ def _id(facts: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def _fingerprint(source: Path, reader: SourceReader) -> list:
+def _fingerprint(source: Path, found: tuple[list[Source], dict[str, str]] | None) -> list:
     """Tell a source from any other, and from itself once it changed, without reading it all."""
-    if source.is_dir():
-        cases, problems = reader.find(source)
+    if found:
+        cases, problems = found
         files = [file for case in cases for file in (*case.images, *case.labels)]
         files += listings(source)
     elif not source.exists():
@@ -116,7 +117,7 @@ def _fingerprint(source: Path, reader: SourceReader) -> list:
         )
     else:
         files, problems = [source], {}
-    home = source if source.is_dir() else source.parent
+    home = source if found else source.parent
     stats = [(file, file.stat()) for file in files if file.exists()]  # a link may lead nowhere
     return [
         [[name_below(file, home), stat.st_size, stat.st_mtime_ns] for file, stat in stats],
