@@ -8,11 +8,11 @@ from __future__ import annotations
 import keras
 from keras import KerasTensor, layers
 
-from seg.models.blocks import ConvSchedule, logits, require_multiple
+from seg.models.blocks import ConvSchedule, enlarged, logits, u_shape
 
 
 def attention(
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int | None, int | None, int],
     levels: int = 5,
     base_filters: int = 16,
     base_kernel: int = 3,
@@ -20,6 +20,7 @@ def attention(
     dropout: float = 0.05,
     normalization: str = "batch",
     activation: str = "relu",
+    upsampling: str = "transposed",
     classes: int = 1,
     name: str = "attention",
 ) -> keras.Model:
@@ -29,32 +30,23 @@ def attention(
     over 0..1.
     """
     schedule = ConvSchedule(
-        levels, base_filters, base_kernel, base_dilation, dropout, normalization, activation
+        *(levels, base_filters, base_kernel, base_dilation, dropout),
+        *(normalization, activation, upsampling),
     )
-    require_multiple(input_shape, 2 ** (levels - 1), f"{levels} levels")
     inputs = keras.Input(input_shape)
-    x_BHWF, skips = inputs, []
-    for level in range(levels - 1):
-        skips.append(schedule.double_conv(x_BHWF, level))
-        x_BHWF = layers.MaxPooling2D(2)(skips[-1])
-    x_BHWF = schedule.double_conv(x_BHWF, levels - 1)
-    for level in reversed(range(levels - 1)):
-        gated = _gate(skips[level], x_BHWF, schedule.filters(level), level)
-        x_BHWF = layers.Conv2DTranspose(schedule.filters(level), 2, strides=2)(x_BHWF)
-        x_BHWF = layers.Concatenate()([x_BHWF, gated])
-        x_BHWF = schedule.double_conv(x_BHWF, level)
-    return keras.Model(inputs, logits(x_BHWF, classes), name=name)
+    return keras.Model(inputs, logits(u_shape(inputs, schedule, _gated), classes), name=name)
 
 
-def _gate(skip_BHWF: KerasTensor, coarse: KerasTensor, filters: int, level: int) -> KerasTensor:
-    """Weigh a skip (B, 2h, 2w, F) by additive attention to the coarser features (B, h, w, 2F)."""
+def _gated(skip_BHWF: KerasTensor, below: KerasTensor, level: int) -> KerasTensor:
+    """Weigh a skip (B, 2h, 2w, F) by additive attention to the features below (B, h, w, 2F)."""
+    filters = skip_BHWF.shape[-1]
     joint = layers.Add()(
         [
             layers.Conv2D(filters, 2, strides=2, use_bias=False)(skip_BHWF),
-            layers.Conv2D(filters, 1)(coarse),
+            layers.Conv2D(filters, 1)(below),
         ]
     )
     weight = layers.Conv2D(1, 1, activation="sigmoid", name=f"attention_{level}")(
         layers.ReLU()(joint)
     )
-    return layers.Multiply()([skip_BHWF, layers.UpSampling2D(2, interpolation="bilinear")(weight)])
+    return layers.Multiply()([skip_BHWF, enlarged(weight, 2)])

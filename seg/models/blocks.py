@@ -1,13 +1,83 @@
 """Parts that several encoder-decoder models share.
 
-Axes: B batch, H height, W width, F filters.
+Axes: B batch, H height, W width, F filters, C channels.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from keras import KerasTensor, layers
+
+NORMALIZATIONS = ("none", "batch", "instance", "group")
+UPSAMPLINGS = ("transposed", "bilinear")
+GROUPS = 8
+
+
+def conv(
+    x_BHWC: KerasTensor,
+    filters: int,
+    kernel: int = 3,
+    *,
+    strides: int = 1,
+    dilation: int = 1,
+    normalization: str = "batch",
+    activation: str | None = "relu",
+) -> KerasTensor:
+    """Convolve, normalize, activate: (B, H, W, C) to (B, H/strides, W/strides, filters).
+
+    A bias is left out where the normalization would take it away again.
+    """
+    x_BHWF = layers.Conv2D(
+        filters,
+        kernel,
+        strides=strides,
+        dilation_rate=dilation,
+        padding="same",
+        use_bias=normalization == "none",
+        kernel_initializer="he_normal",
+    )(x_BHWC)
+    x_BHWF = normalized(x_BHWF, normalization)
+    return layers.Activation(activation)(x_BHWF) if activation else x_BHWF
+
+
+def normalized(x_BHWF: KerasTensor, normalization: str) -> KerasTensor:
+    """Normalize over the batch (synchronized between replicas), each channel, or 8 groups of them.
+
+    Sources: Ioffe and Szegedy 2015, arXiv 1502.03167; Ulyanov et al. 2016, arXiv 1607.08022;
+    Wu and He 2018, arXiv 1803.08494.
+    """
+    require_one_of("normalization", normalization, NORMALIZATIONS)
+    if normalization == "batch":
+        return layers.BatchNormalization(momentum=0.9, synchronized=True)(x_BHWF)
+    if normalization == "instance":
+        return layers.GroupNormalization(groups=-1)(x_BHWF)
+    if normalization == "group":
+        filters = x_BHWF.shape[-1]
+        if filters % GROUPS:
+            raise ValueError(
+                f"normalization=group needs multiples of {GROUPS} filters. Received: {filters}"
+            )
+        return layers.GroupNormalization(groups=GROUPS)(x_BHWF)
+    return x_BHWF
+
+
+def upsampled(x_BHWC: KerasTensor, filters: int, upsampling: str, scale: int = 2) -> KerasTensor:
+    """Enlarge (B, H, W, C) to (B, scale * H, scale * W, filters).
+
+    "transposed" is a transposed convolution whose strides are its kernel; "bilinear" a 1x1
+    convolution, then interpolation, which is the same as interpolation first and less work.
+    """
+    require_one_of("upsampling", upsampling, UPSAMPLINGS)
+    if upsampling == "transposed":
+        return layers.Conv2DTranspose(filters, scale, strides=scale)(x_BHWC)
+    return enlarged(layers.Conv2D(filters, 1)(x_BHWC), scale)
+
+
+def enlarged(x_BHWC: KerasTensor, scale: int) -> KerasTensor:
+    """Interpolate (B, H, W, C) bilinearly to (B, scale * H, scale * W, C)."""
+    return layers.UpSampling2D(scale, interpolation="bilinear")(x_BHWC) if scale > 1 else x_BHWC
 
 
 @dataclass(frozen=True)
@@ -26,11 +96,11 @@ class ConvSchedule:
     dropout: float
     normalization: str
     activation: str
+    upsampling: str
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built, naming the argument."""
-        if self.levels < 2:
-            raise ValueError(f"levels must be 2 or more. Received: {self.levels}")
+        require_levels(self.levels)
         if self.base_kernel % 2 == 0:
             raise ValueError(f"base_kernel must be odd. Received: {self.base_kernel}")
         if not 0 <= self.dropout * (self.levels - 1) < 1:
@@ -38,21 +108,22 @@ class ConvSchedule:
                 f"dropout * (levels - 1) must be at least 0 and less than 1. "
                 f"Received: {self.dropout} * {self.levels - 1}"
             )
-        if self.normalization not in ("none", "batch"):
-            raise ValueError(f"normalization must be none or batch. Received: {self.normalization}")
+        require_one_of("normalization", self.normalization, NORMALIZATIONS)
+        require_one_of("upsampling", self.upsampling, UPSAMPLINGS)
 
     def filters(self, level: int) -> int:
         """Return the number of filters at a level."""
         return self.base_filters * 2**level
 
-    def double_conv(self, x_BHWF: KerasTensor, level: int) -> KerasTensor:
+    def double_conv(self, x_BHWC: KerasTensor, level: int) -> KerasTensor:
         """Apply Conv, (normalization), Dropout, Conv, (normalization) with the level's numbers."""
-        x_BHWF = self._conv(x_BHWF, level)
+        x_BHWF = self._conv(x_BHWC, level)
         if self.dropout and level:
             x_BHWF = layers.Dropout(self.dropout * level)(x_BHWF)
         return self._conv(x_BHWF, level)
 
-    def _conv(self, x_BHWF: KerasTensor, level: int) -> KerasTensor:
+    def _conv(self, x_BHWC: KerasTensor, level: int) -> KerasTensor:
+        # Activated before it is normalized, as in the experiments that the schedule comes from.
         x_BHWF = layers.Conv2D(
             self.filters(level),
             max(3, self.base_kernel - 2 * level),
@@ -60,23 +131,62 @@ class ConvSchedule:
             padding="same",
             activation=self.activation,
             kernel_initializer="he_normal",
-        )(x_BHWF)
-        if self.normalization == "batch":
-            x_BHWF = layers.BatchNormalization(momentum=0.9, synchronized=True)(x_BHWF)
-        return x_BHWF
+        )(x_BHWC)
+        return normalized(x_BHWF, self.normalization)
 
 
-def require_multiple(input_shape: tuple[int, int, int], divisor: int, reason: str) -> None:
-    """Raise a ValueError unless height and width are multiples of `divisor`."""
-    height, width = input_shape[:2]
-    if height % divisor or width % divisor:
-        nearest = [max(divisor, round(side / divisor) * divisor) for side in (height, width)]
+def u_shape(
+    images_BHWC: KerasTensor,
+    schedule: ConvSchedule,
+    connect: Callable[[KerasTensor, KerasTensor, int], KerasTensor],
+) -> KerasTensor:
+    """Go down the levels by 2x2 max pooling and up again: images to features (B, H, W, filters(0)).
+
+    Args:
+        images_BHWC: H and W multiples of 2**(levels - 1).
+        schedule: of the double convolutions on both ways.
+        connect: from the skip of a level (B, H, W, F), the features below it (B, H/2, W/2, 2F) and
+            the level to what is concatenated with these features, enlarged.
+    """
+    require_multiple(images_BHWC.shape[1:], 2 ** (schedule.levels - 1), f"{schedule.levels} levels")
+    x_BHWF, skips = images_BHWC, []
+    for level in range(schedule.levels - 1):
+        skips.append(schedule.double_conv(x_BHWF, level))
+        x_BHWF = layers.MaxPooling2D(2)(skips[-1])
+    x_BHWF = schedule.double_conv(x_BHWF, schedule.levels - 1)
+    for level in reversed(range(schedule.levels - 1)):
+        connected_BHWF = connect(skips[level], x_BHWF, level)
+        x_BHWF = upsampled(x_BHWF, schedule.filters(level), schedule.upsampling)
+        x_BHWF = layers.Concatenate()([x_BHWF, connected_BHWF])
+        x_BHWF = schedule.double_conv(x_BHWF, level)
+    return x_BHWF
+
+
+def logits(x_BHWF: KerasTensor, classes: int, name: str = "logits") -> KerasTensor:
+    """Close a model with a 1x1 convolution in float32, whatever the precision of the rest."""
+    return layers.Conv2D(classes, 1, dtype="float32", name=name)(x_BHWF)
+
+
+def require_levels(levels: int) -> None:
+    """Raise a ValueError where there is nothing to go down to."""
+    if levels < 2:
+        raise ValueError(f"levels must be 2 or more. Received: {levels}")
+
+
+def require_one_of(argument: str, received: str, choices: tuple[str, ...]) -> None:
+    """Raise a ValueError naming the argument unless what it received is one of the choices."""
+    if received not in choices:
+        raise ValueError(f"{argument} must be one of {', '.join(choices)}. Received: {received}")
+
+
+def require_multiple(
+    input_shape: tuple[int | None, int | None, int], divisor: int, reason: str
+) -> None:
+    """Raise a ValueError unless height and width, where known, are multiples of `divisor`."""
+    sides = input_shape[:2]
+    if any(side and side % divisor for side in sides):
+        nearest = [max(divisor, round((side or 0) / divisor) * divisor) for side in sides]
         raise ValueError(
             f"dataset.image_size must be a multiple of {divisor} ({reason}). "
-            f"Received: {height}x{width}; take dataset.image_size=[{nearest[0]},{nearest[1]}]"
+            f"Received: {sides[0]}x{sides[1]}; take dataset.image_size=[{nearest[0]},{nearest[1]}]"
         )
-
-
-def logits(x_BHWF: KerasTensor, classes: int) -> KerasTensor:
-    """Close a model with a 1x1 convolution in float32, whatever the precision of the rest."""
-    return layers.Conv2D(classes, 1, dtype="float32", name="logits")(x_BHWF)

@@ -1,10 +1,19 @@
 """Facts about `seg.models.blocks`: the schedule of a U-shaped model, and what it refuses."""
 
 import keras
+import numpy as np
 import pytest
 from keras import layers
 
-from seg.models.blocks import ConvSchedule, logits, require_multiple
+from seg.models.blocks import (
+    ConvSchedule,
+    conv,
+    enlarged,
+    logits,
+    normalized,
+    require_multiple,
+    upsampled,
+)
 
 
 def schedule(**changes):
@@ -16,6 +25,7 @@ def schedule(**changes):
         "dropout": 0.1,
         "normalization": "none",
         "activation": "relu",
+        "upsampling": "transposed",
     }
     return ConvSchedule(**usual | changes)
 
@@ -82,7 +92,14 @@ def test_convolutions_have_the_activation_named(activation):
             {"dropout": -0.1},
             r"dropout \* \(levels - 1\) must be at least 0 and less than 1. Received: -0.1 \* 4",
         ),
-        ({"normalization": "group"}, "normalization must be none or batch. Received: group"),
+        (
+            {"normalization": "layer"},
+            "normalization must be one of none, batch, instance, group. Received: layer",
+        ),
+        (
+            {"upsampling": "nearest"},
+            "upsampling must be one of transposed, bilinear. Received: nearest",
+        ),
     ],
 )
 def test_what_cannot_be_built_is_refused_by_name(changes, sentence):
@@ -115,3 +132,75 @@ def test_logits_have_a_channel_per_class_and_no_activation():
     assert layer.activation is keras.activations.linear
     assert layer.dtype_policy.name == "float32"
     assert layer.name == "logits"
+
+
+def applied(part, x_BHWC):
+    """Build a model of one part and apply it."""
+    inputs = keras.Input(x_BHWC.shape[1:])
+    return np.array(keras.Model(inputs, part(inputs))(x_BHWC))
+
+
+@pytest.fixture
+def features_BHWC():
+    return np.random.default_rng(0).normal(3, 2, (2, 4, 6, 16)).astype("float32")
+
+
+@pytest.mark.parametrize(("kind", "groups"), [("instance", 16), ("group", 8)])
+def test_statistics_are_those_of_a_channel_or_of_its_group_of_two(kind, groups, features_BHWC):
+    grouped = features_BHWC.reshape(2, 24, groups, 16 // groups)
+    mean = grouped.mean(axis=(1, 3), keepdims=True)
+    sd = np.sqrt(grouped.var(axis=(1, 3), keepdims=True) + 1e-3)
+    wanted = ((grouped - mean) / sd).reshape(features_BHWC.shape)
+    got = applied(lambda x: normalized(x, kind), features_BHWC)
+    np.testing.assert_allclose(got, wanted, atol=1e-4)
+
+
+def test_without_normalization_features_stay(features_BHWC):
+    got = applied(lambda x: normalized(x, "none"), features_BHWC)
+    np.testing.assert_array_equal(got, features_BHWC)
+
+
+def test_groups_need_multiples_of_eight_filters():
+    with pytest.raises(ValueError, match="multiples of 8 filters. Received: 12"):
+        normalized(keras.Input((4, 4, 12)), "group")
+
+
+def test_a_convolution_has_a_bias_only_where_nothing_takes_it_away():
+    inputs = keras.Input((8, 8, 2))
+    counts = {
+        kind: keras.Model(inputs, conv(inputs, 8, normalization=kind)).count_params()
+        for kind in ("none", "batch", "instance")
+    }
+    assert counts == {"none": 3 * 3 * 2 * 8 + 8, "batch": 144 + 4 * 8, "instance": 144 + 2 * 8}
+
+
+def test_a_convolution_without_activation_keeps_negative_values(features_BHWC):
+    for activation, smallest in (("relu", 0), ("leaky_relu", -np.inf), (None, -np.inf)):
+        got = applied(lambda x, a=activation: conv(x, 8, activation=a), features_BHWC)
+        assert (got.min() < 0) == (smallest < 0)
+
+
+@pytest.mark.parametrize("upsampling", ["transposed", "bilinear"])
+@pytest.mark.parametrize("scale", [2, 4])
+def test_upsampling_gives_the_size_and_the_filters_asked_for(upsampling, scale, features_BHWC):
+    got = applied(lambda x: upsampled(x, 3, upsampling, scale), features_BHWC)
+    assert got.shape == (2, 4 * scale, 6 * scale, 3)
+
+
+def test_bilinear_upsampling_first_or_last_is_the_same(features_BHWC):
+    inputs = keras.Input((4, 6, 16))
+    model = keras.Model(inputs, upsampled(inputs, 3, "bilinear"))
+    enlarge = keras.layers.UpSampling2D(2, interpolation="bilinear")
+    other = model.layers[1](enlarge(features_BHWC))
+    np.testing.assert_allclose(np.array(model(features_BHWC)), np.array(other), atol=1e-5)
+
+
+def test_enlarging_by_one_is_nothing():
+    inputs = keras.Input((4, 6, 2))
+    assert enlarged(inputs, 1) is inputs
+
+
+def test_a_free_size_passes_where_it_is_not_known():
+    assert require_multiple((None, None, 3), 16, "why") is None
+    with pytest.raises(ValueError, match="Received: Nonex20"):
+        require_multiple((None, 20, 3), 16, "why")

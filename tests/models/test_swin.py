@@ -1,6 +1,5 @@
 """Facts about `seg.models.swin`: what it computes, what it refuses, what it survives."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -18,14 +17,6 @@ def images_BHWC() -> np.ndarray:
     images_BHWC = np.random.default_rng(0).uniform(0, 0.3, (2, 32, 32, 3)).astype("float32")
     images_BHWC[:, :, :16] += 0.7
     return images_BHWC
-
-
-@pytest.fixture
-def restored_policy() -> Iterator[None]:
-    """Put the global precision back after a test that changes it."""
-    policy = keras.config.dtype_policy()
-    yield
-    keras.config.set_dtype_policy(policy)
 
 
 @pytest.fixture(scope="module")

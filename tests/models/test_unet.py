@@ -19,26 +19,6 @@ EXPERIMENTS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def seeded():
-    keras.utils.set_random_seed(0)
-
-
-@pytest.fixture
-def restored_policy():
-    policy = keras.config.dtype_policy()
-    yield
-    keras.config.set_dtype_policy(policy)
-
-
-@pytest.fixture
-def images_BHWC():
-    """Two grey images of 16 x 32, each bright in its left half."""
-    images_BHWC = np.random.default_rng(0).uniform(0, 0.3, (2, 16, 32, 1)).astype("float32")
-    images_BHWC[:, :, :16] += 0.7
-    return images_BHWC
-
-
 def trainable(model):
     return sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
 
@@ -154,7 +134,7 @@ def test_training_lowers_the_loss(images_BHWC, normalization):
         ((32, 20), {"levels": 4}, r"multiple of 8 \(4 levels\). Received: 32x20; .*\[32,16\]"),
         ((32, 32), {"base_kernel": 6}, "base_kernel must be odd. Received: 6"),
         ((32, 32), {"dropout": 0.5}, "less than 1. Received: 0.5"),
-        ((32, 32), {"normalization": "layer"}, "none or batch. Received: layer"),
+        ((32, 32), {"normalization": "layer"}, "none, batch, instance, group. Received: layer"),
         ((32, 32), {"levels": 0}, "levels must be 2 or more. Received: 0"),
     ],
 )
