@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import textwrap
 from collections.abc import Mapping
@@ -26,14 +27,15 @@ PLAIN: list[Any] = [
 def build(key: str, node: DictConfig, **given: Any) -> Any:  # noqa: ANN401
     """Instantiate the replaceable part at `key`; `given` are the arguments that code supplies.
 
-    A mapping of named parts becomes a dict without those set to null.
+    A mapping of named parts becomes a dict without those set to null. A `name`, by which runs are
+    called, does not reach a target that takes none.
 
     Raises:
-        SegError: an argument is unknown or mistyped, or the part refuses it.
+        SegError: an argument is unknown, missing or mistyped, or the part refuses it.
     """
     try:
-        _check_arguments(key, node)
-        made = instantiate(node, **given, _convert_="all")
+        _check_arguments(key, node, set(given))
+        made = instantiate(_without_surplus_name(node), **given, _convert_="all")
     except InstantiationException as error:
         cause = error.__cause__ or error
         if isinstance(cause, SegError):
@@ -43,19 +45,18 @@ def build(key: str, node: DictConfig, **given: Any) -> Any:  # noqa: ANN401
     return {name: part for name, part in made.items() if part is not None} if is_mapping else made
 
 
-def _check_arguments(key: str, node: Any) -> None:  # noqa: ANN401
-    """Compare values with the annotations of each `_target_`: the signature is the schema."""
+def _check_arguments(key: str, node: Any, given: set[str]) -> None:  # noqa: ANN401
+    """Compare names and values with the signature of each `_target_`: it is the schema."""
     if not isinstance(node, Mapping | DictConfig):
         return
-    for name, child in node.items():
-        _check_arguments(f"{key}.{name}", child)
-    if "_target_" not in node:
+    made_by = target(key, node) if "_target_" in list(node) else None  # `in` skips missing values
+    for name in node:
+        if not OmegaConf.is_missing(node, name):
+            _check_arguments(f"{key}.{name}", node[name], set())
+    if made_by is None:
         return
-    try:
-        target = get_method(node["_target_"])
-    except (ImportError, ValueError) as error:
-        raise SegError(f"{key}._target_: {_one_line(error)}") from error
-    hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    _check_names(key, node, made_by, given)
+    hints = get_type_hints(made_by.__init__ if inspect.isclass(made_by) else made_by)
     simple = {name: hint for name, hint in hints.items() if name in node and hint in PLAIN}
     schema = OmegaConf.structured(make_dataclass("Arguments", simple.items()))
     for name in simple:
@@ -63,6 +64,52 @@ def _check_arguments(key: str, node: Any) -> None:  # noqa: ANN401
             schema[name] = node[name]
         except OmegaConfBaseException as error:
             raise SegError(f"{key}.{name}: {_one_line(error)}") from error
+
+
+def target(key: str, node: DictConfig) -> Any:  # noqa: ANN401
+    """Import what a `_target_` names.
+
+    Raises:
+        SegError: there is no such thing.
+    """
+    if OmegaConf.is_missing(node, "_target_"):
+        raise SegError(f"{key}._target_: must name a function or class, as my_package.my_function")
+    package = node["_target_"].partition(".")[0]
+    if importlib.util.find_spec(package) is None:
+        raise SegError(
+            f"{key}._target_={node['_target_']}: there is no package {package} here; install it, "
+            "or put the folder that holds it on PYTHONPATH"
+        )
+    try:
+        return get_method(node["_target_"])
+    except (ImportError, ValueError) as error:
+        raise SegError(f"{key}._target_: {_one_line(error)}") from error
+
+
+def _check_names(key: str, node: DictConfig, made_by: Any, given: set[str]) -> None:  # noqa: ANN401
+    parameters = inspect.signature(made_by).parameters
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return
+    unknown = [name for name in node if name not in {*parameters, "name"} and name[0] != "_"]
+    if unknown:
+        takes = ", ".join(name for name in parameters if name not in given) or "nothing"
+        raise SegError(
+            f"{key}.{unknown[0]}: {node['_target_']} has no such argument; it takes {takes}"
+        )
+    needed = {name for name, p in parameters.items() if p.default is inspect.Parameter.empty}
+    if missing := sorted(needed - given - set(node)):
+        wanted = f"{key}.{missing[0]}"
+        raise SegError(f"{wanted}: {node['_target_']} cannot do without; add +{wanted}=VALUE")
+
+
+def _without_surplus_name(node: Any) -> Any:  # noqa: ANN401
+    """Leave out `name` where the target does not take it."""
+    if not isinstance(node, DictConfig) or not {"_target_", "name"} <= set(node):
+        return node
+    parameters = inspect.signature(get_method(node._target_)).parameters
+    if "name" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return node
+    return OmegaConf.masked_copy(node, [key for key in node if key != "name"])
 
 
 def _one_line(error: BaseException) -> str:
