@@ -60,7 +60,7 @@ class DeeplySupervised(keras.Model):
 def supervised(
     inputs: KerasTensor, outputs: list[KerasTensor], deep_supervision: bool, name: str
 ) -> keras.Model:
-    """Build a model of the first output, or one that learns from all of them."""
-    if deep_supervision:
+    """Build a model of the first output, or one that learns from all of them, if there are more."""
+    if deep_supervision and len(outputs) > 1:
         return DeeplySupervised(inputs, outputs, name=name)
     return keras.Model(inputs, outputs[0], name=name)

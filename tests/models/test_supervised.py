@@ -80,9 +80,13 @@ def test_what_answers_is_a_plain_model_without_the_side_outputs(model, batch):
     np.testing.assert_array_equal(answering(batch[0]), model(batch[0]))
 
 
-def test_without_supervision_it_is_the_plain_model():
+@pytest.mark.parametrize(("n_outputs", "deep_supervision"), [(2, False), (1, True)])
+def test_without_supervision_or_anything_to_supervise_it_is_the_plain_model(
+    n_outputs, deep_supervision
+):
     inputs = keras.Input((8, 8, 1))
-    outputs = [logits(inputs, 1), logits(inputs, 1, name="side")]
-    plain = supervised(inputs, outputs, deep_supervision=False, name="one")
+    outputs = [logits(inputs, 1), logits(inputs, 1, name="side")][:n_outputs]
+    plain = supervised(inputs, outputs, deep_supervision, name="one")
+    assert type(plain) is not DeeplySupervised
     assert plain.output_shape == (None, 8, 8, 1)
     assert plain.count_params() == 2
