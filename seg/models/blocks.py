@@ -167,6 +167,13 @@ def logits(x_BHWF: KerasTensor, classes: int, name: str = "logits") -> KerasTens
     return layers.Conv2D(classes, 1, dtype="float32", name=name)(x_BHWF)
 
 
+def side_logits(x_BHWF: KerasTensor, classes: int, scale: int, name: str) -> KerasTensor:
+    """Convolve (B, H, W, F) 3x3 and enlarge to float32 logits (B, scale*H, scale*W, classes)."""
+    x_BHWC = layers.Conv2D(classes, 3, padding="same", dtype="float32", name=name)(x_BHWF)
+    enlarge = layers.UpSampling2D(scale, interpolation="bilinear", dtype="float32")
+    return enlarge(x_BHWC) if scale > 1 else x_BHWC
+
+
 def require_levels(levels: int) -> None:
     """Raise a ValueError where there is nothing to go down to."""
     if levels < 2:
