@@ -14,6 +14,8 @@ from seg.losses.overlap import Dice
 from seg.metrics.streaming import DiceCoef
 from seg.models import saved
 from seg.models.attention import attention
+from seg.models.blocks import logits
+from seg.models.supervised import supervised
 from seg.models.swin import swin
 from seg.models.unet import unet
 
@@ -137,49 +139,14 @@ def test_a_model_that_carries_code_is_refused(tmp_path):
         saved.load(tmp_path / "code.keras")
 
 
-def test_a_model_of_the_datas_shapes_passes():
-    model = unet((8, 16, 3), levels=2, base_filters=1)
-    assert saved.check_shapes(model, (8, 16), 3) is None
-
-
-@pytest.mark.parametrize(
-    ("size", "channels", "wanted"),
-    [
-        ((16, 8), 3, "None, 16, 8, 3"),
-        ((8, 32), 3, "None, 8, 32, 3"),
-        ((8, 16), 1, "None, 8, 16, 1"),
-    ],
-)
-def test_an_input_of_another_shape_is_refused_with_both_shapes(size, channels, wanted):
-    model = unet((8, 16, 3), levels=2, base_filters=1, name="mine")
-    sentence = rf"model mine: input must be \({wanted}\).* Received: \(None, 8, 16, 3\)"
-    with pytest.raises(SegError, match=sentence):
-        saved.check_shapes(model, size, channels)
-
-
-def test_logits_of_several_classes_are_refused():
-    model = unet((8, 8, 1), levels=2, base_filters=1, classes=2)
-    sentence = r"output must be \(None, 8, 8, 1\).* Received: \(None, 8, 8, 2\)"
-    with pytest.raises(SegError, match=sentence):
-        saved.check_shapes(model, (8, 8), 1)
-
-
-def test_an_output_that_is_no_picture_is_refused():
+def test_of_deep_supervision_the_answer_is_left(tmp_path):
     inputs = keras.Input((8, 8, 1))
-    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs))
-    with pytest.raises(SegError, match=r"output must be \(None, 8, 8, 1\).* Received: \(None, 1\)"):
-        saved.check_shapes(model, (8, 8), 1)
-
-
-def test_an_output_smaller_than_the_image_is_refused():
-    inputs = keras.Input((8, 8, 1))
-    model = keras.Model(inputs, keras.layers.MaxPooling2D(2)(inputs))
-    with pytest.raises(SegError, match=r"output must be .* Received: \(None, 4, 4, 1\)"):
-        saved.check_shapes(model, (8, 8), 1)
-
-
-def test_a_model_of_two_inputs_is_refused():
-    one, other = keras.Input((8, 8, 1)), keras.Input((8, 8, 1))
-    model = keras.Model([one, other], keras.layers.Add()([one, other]))
-    with pytest.raises(SegError, match="input must be"):
-        saved.check_shapes(model, (8, 8), 1)
+    sides = [logits(inputs, 1), logits(inputs, 1, name="side")]
+    model = supervised(inputs, sides, deep_supervision=True, name="two")
+    model.save(tmp_path / "two.keras")
+    images = np.random.default_rng(0).uniform(size=(2, 8, 8, 1)).astype("float32")
+    loaded = saved.drop_training_state(tmp_path / "two.keras")
+    assert loaded.output_shape == (None, 8, 8, 1)
+    np.testing.assert_array_equal(loaded(images), model(images))
+    with zipfile.ZipFile(tmp_path / "two.keras") as archive:
+        assert b"seg" not in archive.read("config.json")
