@@ -12,6 +12,7 @@ LAYERS = {
     "evaluate": 3,
     "predict": 3,
     "describe": 3,
+    "summary": 3,
     "params": 2,
     "devices": 2,
     "data": 2,
@@ -32,7 +33,7 @@ FENCES = {
     "omegaconf": {"run", "config", "build", "params"},
     "mlflow": {"track"},
     "nibabel": {"data"},
-    "tensorflow": {"data", "augment", "devices", "train"},
+    "tensorflow": {"data", "augment", "devices", "train", "summary"},
     "matplotlib": {"figures"},
 }
 FILES = sorted(path for path in SEG.rglob("*.py") if path.name != "__init__.py")
