@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from seg.contracts import Case
+from seg.contracts import Case, Classes
 from seg.data.check import verified
 from seg.data.images import brightest, read_mask
 from seg.data.split import by_patient
@@ -42,7 +42,7 @@ def threshold_baseline(train: tuple[Case, ...], test: tuple[Case, ...]) -> tuple
         rows = []
         for case in cases:
             grey = np.stack([brightest(slice_.image) for slice_ in case.slices])
-            truth = np.stack([read_mask(slice_.mask, 127) for slice_ in case.slices])
+            truth = np.stack([read_mask(slice_.mask, Classes()) for slice_ in case.slices])
             above = [grey > level for level in range(255)]
             total = np.array([mask.sum() + truth.sum() for mask in above])
             shared = np.array([(mask & truth).sum() for mask in above])
@@ -73,7 +73,7 @@ def main() -> None:
             noise=0.06,
             seed=0,
         )
-        splits = by_patient(verified(cases, 1, 127), (0.6, 0.15, 0.25), seed=0)
+        splits = by_patient(verified(cases, 1, Classes()), (0.6, 0.15, 0.25), seed=0)
         level, dice, oracle = threshold_baseline(splits.train, splits.test)
     rows = {
         "import seg.run": f"{imported:.2f} s",

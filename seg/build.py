@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import re
 import textwrap
 from collections.abc import Mapping
 from dataclasses import make_dataclass
@@ -56,7 +57,7 @@ def _check_arguments(key: str, node: Any, given: set[str]) -> None:  # noqa: ANN
     if made_by is None:
         return
     _check_names(key, node, made_by, given)
-    hints = get_type_hints(made_by.__init__ if inspect.isclass(made_by) else made_by)
+    hints = _hints(made_by)
     simple = {name: hint for name, hint in hints.items() if name in node and hint in PLAIN}
     schema = OmegaConf.structured(make_dataclass("Arguments", simple.items()))
     for name in simple:
@@ -66,13 +67,21 @@ def _check_arguments(key: str, node: Any, given: set[str]) -> None:  # noqa: ANN
             raise SegError(f"{key}.{name}: {_one_line(error)}") from error
 
 
-def target(key: str, node: DictConfig) -> Any:  # noqa: ANN401
+def _hints(made_by: Any) -> dict[str, Any]:  # noqa: ANN401
+    try:
+        return get_type_hints(made_by.__init__ if inspect.isclass(made_by) else made_by)
+    except (NameError, TypeError):  # imported for type checkers only, or no plain function
+        return {}
+
+
+def target(key: str, node: Any) -> Any:  # noqa: ANN401
     """Import what a `_target_` names.
 
     Raises:
         SegError: there is no such thing.
     """
-    if OmegaConf.is_missing(node, "_target_"):
+    missing = OmegaConf.is_missing(node, "_target_")
+    if missing or not re.fullmatch(r"[^\W\d]\w*(\.\w+)+", str(node["_target_"])):
         raise SegError(f"{key}._target_: must name a function or class, as my_package.my_function")
     package = node["_target_"].partition(".")[0]
     if importlib.util.find_spec(package) is None:
@@ -86,7 +95,7 @@ def target(key: str, node: DictConfig) -> Any:  # noqa: ANN401
         raise SegError(f"{key}._target_: {_one_line(error)}") from error
 
 
-def _check_names(key: str, node: DictConfig, made_by: Any, given: set[str]) -> None:  # noqa: ANN401
+def _check_names(key: str, node: Any, made_by: Any, given: set[str]) -> None:  # noqa: ANN401
     parameters = inspect.signature(made_by).parameters
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
         return
@@ -96,7 +105,11 @@ def _check_names(key: str, node: DictConfig, made_by: Any, given: set[str]) -> N
         raise SegError(
             f"{key}.{unknown[0]}: {node['_target_']} has no such argument; it takes {takes}"
         )
-    needed = {name for name, p in parameters.items() if p.default is inspect.Parameter.empty}
+    needed = {
+        name
+        for name, p in parameters.items()
+        if p.default is p.empty and p.kind is not p.VAR_POSITIONAL
+    }
     if missing := sorted(needed - given - set(node)):
         wanted = f"{key}.{missing[0]}"
         raise SegError(f"{wanted}: {node['_target_']} cannot do without; add +{wanted}=VALUE")
@@ -109,7 +122,7 @@ def _without_surplus_name(node: Any) -> Any:  # noqa: ANN401
     parameters = inspect.signature(get_method(node._target_)).parameters
     if "name" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return node
-    return OmegaConf.masked_copy(node, [key for key in node if key != "name"])
+    return OmegaConf.masked_copy(node, [str(key) for key in node if key != "name"])
 
 
 def _one_line(error: BaseException) -> str:

@@ -14,10 +14,10 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from seg.contracts import Scores, SegError
+from seg.contracts import Classes, Scores, SegError
 
-Stage = Enum("Stage", ["prepare", "describe", "train", "evaluate", "infer"])
-MODEL_STAGES = {"train", "evaluate", "infer"}
+Stage = Enum("Stage", ["prepare", "describe", "summary", "train", "evaluate", "infer"])
+MODEL_STAGES = {"summary", "train", "evaluate", "infer"}
 OnBad = Enum("OnBad", ["error", "skip"])
 Leakage = Enum("Leakage", ["warn", "error"])
 Precision = Enum("Precision", ["float32", "mixed_bfloat16", "mixed_float16"])
@@ -53,6 +53,7 @@ class Dataset:
     image_size: Any = MISSING
     channels: int = MISSING
     mask_threshold: float = MISSING
+    labels: Any = MISSING
     empty_ratio: float | None = MISSING
     leakage: Leakage = MISSING
     fractions: list[float] = MISSING
@@ -196,6 +197,7 @@ def _contradictions(cfg: DictConfig) -> list[tuple[bool, str]]:
             f"dataset.mask_threshold must be 0 or more and below 255. "
             f"Received: {dataset.mask_threshold:g}",
         ),
+        *_wrong_labels(cfg),
         (
             dataset.empty_ratio is not None and dataset.empty_ratio < 0,
             f"dataset.empty_ratio must be 0 or more, or null. Received: {dataset.empty_ratio}",
@@ -217,6 +219,11 @@ def _contradictions(cfg: DictConfig) -> list[tuple[bool, str]]:
             trainer.jit_compile and trainer.deterministic,
             "trainer.jit_compile=true needs trainer.deterministic=false: Keras turns XLA off "
             "where sums must keep their order",
+        ),
+        (
+            trainer.jit_compile and bool(re.fullmatch(r"cpu:([2-9]|[1-9]\d+)", trainer.devices)),
+            "trainer.jit_compile=true needs trainer.devices=cpu or GPUs: TensorFlow has no XLA for "
+            f"several virtual devices of a CPU. Received: {trainer.devices}",
         ),
         (
             trainer.lr_factor is not None
@@ -257,6 +264,56 @@ def _contradictions(cfg: DictConfig) -> list[tuple[bool, str]]:
             f"Received: {trainer.lr_factor}",
         ),
     ]
+
+
+def _wrong_labels(cfg: DictConfig) -> list[tuple[bool, str]]:
+    """Check `dataset.labels`, whose names become columns and scores: test/dice_NAME_ci_low."""
+    dataset = cfg.dataset
+    given = dataset.labels
+    if given is not None and not (OmegaConf.is_dict(given) and 1 <= len(given) <= 254):
+        sentence = "dataset.labels must be null, or {NAME: VALUE, ...} of 1 to 254 classes."
+        return [(True, f"{sentence} Received: {given}")]
+    labels = dict(given or {})
+    values = [*labels.values()]
+    taken = {"sd", "ci_low", "ci_high", "median", "undefined"}
+    merged = OmegaConf.select(cfg, "dataset.prepare.merge_labels")
+    return [
+        *(
+            (
+                not str(name).isidentifier()
+                or name in taken
+                or name.endswith(("_ci_low", "_ci_high")),
+                "dataset.labels: a name is a word of letters, digits and _, but not "
+                f"{', '.join(sorted(taken))}. Received: {name}",
+            )
+            for name in labels
+        ),
+        (
+            not all(type(value) is int and 0 < value < 2**16 for value in values)
+            or len(set(values)) < len(values),
+            "dataset.labels: values must be whole numbers in 1..65535, no two the same. "
+            f"Received: {labels}",
+        ),
+        (
+            merged is False and not labels,
+            "dataset.prepare.merge_labels=false needs the names of the values that masks keep: "
+            "dataset.labels={NAME: VALUE, ...}. Received: null",
+        ),
+        (
+            merged is True
+            and values not in ([], [255])
+            and (dataset.source is not None or dataset.download),
+            "dataset.labels needs dataset.prepare.merge_labels=false, or prepared masks are 0 and "
+            f"255. Received: {labels}",
+        ),
+    ]
+
+
+def classes(cfg: DictConfig) -> Classes:
+    """Return what the pixels of the dataset's masks say."""
+    labels = dict(cfg.dataset.labels or {})
+    # By value, or who types the names in another order would swap what a checkpoint has learned.
+    return Classes(cfg.dataset.mask_threshold, dict(sorted(labels.items(), key=lambda x: x[1])))
 
 
 def how_to_get(dataset: DictConfig) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from math import prod
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -14,9 +15,43 @@ class SegError(Exception):
     """A mistake a user can mend; the message says what, the value received, and what to do."""
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the error itself where it has none."""
+    return next(iter(str(error).strip().splitlines()), repr(error))
+
+
 def case_name(patient: str, volume: str) -> str:
     """Name a case: its patient, and its volume where there are several."""
     return f"{patient}_{volume}" if volume else patient
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What the pixels of a mask file say; the index of a class is its place among `values`.
+
+    Attributes:
+        threshold: without labels, a pixel above this (of 0..255) is foreground.
+        labels: value of the pixels of each class by its name, all others being background;
+            empty: there is one class, which has no name, see threshold.
+    """
+
+    threshold: float = 127
+    labels: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the classes but the background; none where there are no labels."""
+        return tuple(self.labels)
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """Return the pixel value that a mask is written with, by index, the background first."""
+        return (0, *self.labels.values()) if self.labels else (0, 255)
+
+    @property
+    def logits(self) -> tuple[int, ...]:
+        """Return how many logits per pixel a model may give."""
+        return (len(self.values),) if self.labels else (1, 2)
 
 
 @dataclass(frozen=True)
@@ -27,7 +62,8 @@ class Slice:
         id: file name without ending, unique on its side of a split; names what is written of it.
         image: file of 8- or 16-bit grey or colour pixels.
         mask: file of the same height and width.
-        target_px: foreground pixels of the mask; None until `seg.data.check` has counted them.
+        target_px: pixels of the mask that are not background; None until `seg.data.check` has
+            counted them.
     """
 
     id: str
@@ -88,8 +124,8 @@ class Prediction:
     Attributes:
         case: the case that the slice belongs to.
         slice: where the image and the truth lie.
-        truth_HW: bool.
-        mask_HW: bool, probability >= threshold.
+        truth_HW: bool, or with labels the index of each pixel's class.
+        mask_HW: as truth_HW; bool where there is one class only.
     """
 
     case: Case
@@ -114,7 +150,7 @@ class Scores:
     @classmethod
     def names(cls) -> tuple[str, ...]:
         """Return the names of the scores, in column order."""
-        return tuple(field.name for field in fields(cls))
+        return tuple(score.name for score in fields(cls))
 
     def as_dict(self) -> dict[str, float]:
         """Return the scores by name."""

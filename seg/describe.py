@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from seg.contracts import Case, Slice, Splits
+from seg.contracts import Case, Classes, Slice, Splits
 from seg.data.images import FULL_SCALE, read_image, read_mask
 from seg.data.prepared import SPACING
 from seg.figures.pictures import sheet, write_png
@@ -22,24 +22,24 @@ from seg.figures.plots import statistics
 SAMPLES = 16
 BATCH_SLICES = 32
 NO_SPACING = (None, None, None)
+OF_CLASS = "target_px_"
 
 Member = tuple[str, Case, Slice]
 Row = dict[str, float | int | str | None]
 
 
-def describe(
-    splits: Splits, channels: int, mask_threshold: float, folder: Path
-) -> dict[str, float]:
+def describe(splits: Splits, channels: int, classes: Classes, folder: Path) -> dict[str, float]:
     """Write slices.csv, statistics.csv, statistics.png and a samples_SIDE.png for each side.
 
     Intensities are those of all channels, of full scale; a percentile is the smallest value that
     at least so many percent of the pixels do not exceed, sd that of all pixels. Shares of the
-    target in statistics.csv are over the slices that have one.
+    target in statistics.csv are over the slices that have one. Any class but the background is
+    target; with labels there are also the pixels (slices.csv) and the slices of each class.
 
     Args:
         splits: at least one slice; a side without any has no row and no sheet.
         channels: 1 to read grey, 3 to read RGB.
-        mask_threshold: a mask pixel above this (0..255) is foreground.
+        classes: what the masks' pixels say.
         folder: is made.
 
     Returns:
@@ -55,7 +55,7 @@ def describe(
         for case in cases
         for slice_ in case.slices
     ]
-    table, pixels = _measured(members, channels, mask_threshold)
+    table, pixels = _measured(members, channels, classes)
     by_side = {str(side): part for side, part in table.groupby("split", sort=False)}
     rows = [_statistics(side, part, pixels[side]) for side, part in by_side.items()]
     rows.append(_statistics("all", table, np.sum(list(pixels.values()), axis=0)))
@@ -64,7 +64,7 @@ def describe(
     statistics(table, pixels, folder / "statistics.png")
     for side, part in by_side.items():
         chosen = part.index[samples(part["patient"], part["target_px"] > 0)]
-        pairs = (_pair(members[i][2], channels, mask_threshold) for i in chosen)
+        pairs = (_pair(members[i][2], channels, classes) for i in chosen)
         write_png(folder / f"samples_{side}.png", sheet(pairs))
     counts = {str(row["split"]): row for row in rows}
     return {
@@ -112,7 +112,7 @@ def _places(room: dict[str, int], taken: Counter[str], n: int) -> Counter[str]:
 
 
 def _measured(
-    members: Sequence[Member], channels: int, mask_threshold: float
+    members: Sequence[Member], channels: int, classes: Classes
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """Return a row per slice, and by side how often each grey value occurs; holds few images."""
     rows = []
@@ -120,16 +120,17 @@ def _measured(
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(members), BATCH_SLICES):
             batch = members[start : start + BATCH_SLICES]
-            measured = pool.map(lambda m: _measure(m, channels, mask_threshold), batch)
+            measured = pool.map(lambda m: _measure(m, channels, classes), batch)
             for (side, _, _), (row, counts) in zip(batch, measured, strict=True):
                 rows.append(row)
                 pixels[side] += counts
     return pd.DataFrame(rows), pixels
 
 
-def _measure(member: Member, channels: int, mask_threshold: float) -> tuple[Row, np.ndarray]:
+def _measure(member: Member, channels: int, classes: Classes) -> tuple[Row, np.ndarray]:
     side, case, slice_ = member
-    mask_HW = read_mask(slice_.mask, mask_threshold)
+    mask_HW = read_mask(slice_.mask, classes)
+    target_HW = mask_HW > 0
     counts = np.bincount(read_image(slice_.image, channels).ravel(), minlength=FULL_SCALE + 1)
     row: Row = {
         "split": side,
@@ -139,9 +140,11 @@ def _measure(member: Member, channels: int, mask_threshold: float) -> tuple[Row,
         "height_px": mask_HW.shape[0],
         "width_px": mask_HW.shape[1],
         **dict(zip(SPACING, case.spacing_mm or NO_SPACING, strict=True)),
-        "target_px": int(mask_HW.sum()),
-        "target_share": float(mask_HW.mean()),
+        "target_px": int(target_HW.sum()),
+        "target_share": float(target_HW.mean()),
     }
+    for index, name in enumerate(classes.names, start=1):
+        row[f"{OF_CLASS}{name}"] = int((mask_HW == index).sum())
     return row | _intensity(counts, "mean", "sd", "min", "p1", "p50", "p99", "max"), counts
 
 
@@ -154,6 +157,8 @@ def _statistics(side: str, table: pd.DataFrame, pixels: np.ndarray) -> Row:
         "slices": len(table),
         "slices_with_target": len(shares),
     }
+    for column in filter(lambda name: name.startswith(OF_CLASS), table):
+        row[f"slices_with_target_{column.removeprefix(OF_CLASS)}"] = int((table[column] > 0).sum())
     row |= {f"target_share_{name}": shares.agg(name) for name in ("mean", "min", "median", "max")}
     row |= {
         f"{length}_px_{end}": table[f"{length}_px"].agg(end)
@@ -177,8 +182,6 @@ def _intensity(counts: np.ndarray, *names: str) -> Row:
     return {f"intensity_{name}": float(facts[name]) for name in names}
 
 
-def _pair(
-    slice_: Slice, channels: int, mask_threshold: float
-) -> tuple[np.ndarray, np.ndarray, str]:
+def _pair(slice_: Slice, channels: int, classes: Classes) -> tuple[np.ndarray, np.ndarray, str]:
     image_HWC = read_image(slice_.image, channels).astype(np.float32) / FULL_SCALE
-    return image_HWC, read_mask(slice_.mask, mask_threshold), slice_.id
+    return image_HWC, read_mask(slice_.mask, classes) > 0, slice_.id

@@ -30,12 +30,14 @@ UNSEEN = ("dataset.root", "dataset.source", "dataset.image_size", "paths.", "tra
 
 
 def label(cfg: DictConfig) -> str:
-    """Name dataset, model and loss, or that a checkpoint, or no model at all, is used."""
+    """Name dataset, model and loss, or the stages or the checkpoint where these are not used."""
     stages = {stage.name for stage in cfg.stages}
     if not stages & MODEL_STAGES:
         return f"{cfg.dataset.name} {' '.join(sorted(stages))}"
     if cfg.checkpoint:
         return f"{cfg.dataset.name} checkpoint"
+    if stages == {"summary"}:
+        return f"{cfg.model.name} summary"
     return f"{cfg.dataset.name} {cfg.model.name} {cfg.loss.name}"
 
 

@@ -21,10 +21,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from seg import runfolder
-from seg.build import build
+from seg.build import build, target
 from seg.config import (
     CONFIG_ERRORS,
     MODEL_STAGES,
+    classes,
     conf_dir,
     explain,
     how_to_get,
@@ -58,7 +59,7 @@ def run(cfg: DictConfig, folder: Path, job: Job = Job()) -> float:  # noqa: B008
     """
     # Imported here, so that --help and --cfg answer without TensorFlow.
     with runfolder.stderr_to(folder / "run.log"):
-        from seg import describe, devices, params, reproduce, track
+        from seg import describe, devices, params, reproduce, summary, track
         from seg.data import split
         from seg.models import saved
 
@@ -72,38 +73,51 @@ def run(cfg: DictConfig, folder: Path, job: Job = Job()) -> float:  # noqa: B008
     OmegaConf.save(cfg, folder / "config.yaml")
     tags = reproduce.provenance() | {"devices": devices.describe(strategy)}
     to = (uri, cfg.tracking.experiment, f"{params.label(cfg)} {folder.name[-6:]}")
-    summary: dict[str, float] = {}
+    results: dict[str, float] = {}
     with track.start(folder, *to, tags, outputs, job.sweep) as tracker:
         checkpoint = _checkpoint(cfg.checkpoint, uri, folder)
         with strategy.scope() if "train" in stages else nullcontext():
             model = _model(cfg, checkpoint) if MODEL_STAGES & {*stages} else None
         tracker.params(params.shown(cfg, job.overrides, job.augment, model))
-        splits = _splits(cfg, stages, checkpoint)
-        runfolder.write_json(folder / "splits.json", split.as_json(splits))
-        tracker.tag("data.leakage", str(bool(splits.leaks)).lower())
+        if "summary" in stages:
+            results |= summary.summarize(model, folder / "summary", _input_shape(cfg))
+        if stages != ["summary"]:
+            splits = _splits(cfg, stages, checkpoint)
+            runfolder.write_json(folder / "splits.json", split.as_json(splits))
+            tracker.tag("data.leakage", str(bool(splits.leaks)).lower())
         if "describe" in stages:
-            looks = (cfg.dataset.channels, cfg.dataset.mask_threshold, folder / "describe")
-            summary |= describe.describe(splits, *looks)
+            looks = (cfg.dataset.channels, classes(cfg), folder / "describe")
+            results |= describe.describe(splits, *looks)
         if "train" in stages:
-            summary |= _train(cfg, model, splits, folder, tracker)
+            results |= _train(cfg, model, splits, folder, tracker)
             model = saved.drop_training_state(folder / "model.keras")
-            summary |= _validate(cfg, model, splits.valid) if splits.valid else {}
+            results |= _validate(cfg, model, splits.valid) if splits.valid else {}
             if cfg.tracking.log_model:
                 tracker.model(model, reproduce.requirements())
         if {"evaluate", "infer"} & {*stages}:
-            summary |= _test(cfg, model, splits.test, stages, folder)
-        runfolder.write_json(folder / "summary.json", summary)
-        tracker.metrics(summary)
-    return summary.get(cfg.objective, math.nan)
+            results |= _test(cfg, model, splits.test, stages, folder)
+        runfolder.write_json(folder / "summary.json", results)
+        tracker.metrics(results)
+    return results.get(cfg.objective, math.nan)
+
+
+def _input_shape(cfg: DictConfig) -> tuple[int, int, int]:
+    return (*image_size(cfg), cfg.dataset.channels)
 
 
 def _model(cfg: DictConfig, checkpoint: Path | None) -> keras.Model:
-    """Load or build the model, and compare it with the images' shape before any is read."""
-    from seg.models import saved
+    """Load or build the model, and compare it with the data before any is read."""
+    from seg.models import check, saved
 
-    shape = (*image_size(cfg), cfg.dataset.channels)
-    model = saved.load(checkpoint) if checkpoint else build("model", cfg.model, input_shape=shape)
-    saved.check_shapes(model, shape[:2], shape[2])
+    shape = _input_shape(cfg)
+    if checkpoint:
+        target("model", cfg.model)  # Keras finds only the layers of imported packages
+        model = saved.load(checkpoint)
+        if cfg.model.get("deep_supervision") and "train" in [stage.name for stage in cfg.stages]:
+            log.warning("checkpoint: has the answer only, and goes on without deep supervision")
+    else:
+        model = check.functional(build("model", cfg.model, input_shape=shape), shape)
+    check.require_fit(model, shape[:2], shape[2], classes(cfg).logits)
     return model
 
 
@@ -130,13 +144,13 @@ def _cases(cfg: DictConfig) -> list[Case]:
         raise SegError(f"dataset.root: {root} is a file; an archive is given as dataset.source")
     home = _prepared(cfg, root) if data.raw and data.prepare else None
     if home:
-        return prepared.read(home, data.on_bad.name, data.channels)
+        return prepared.read(home, data.on_bad.name, data.channels, classes(cfg))
     holds = root.is_dir() and any(not path.name.startswith(".") for path in root.iterdir())
     if not data.reader or (data.raw and not holds):
         lacks = "nothing to read in" if root.is_dir() else "no folder"
         raise SegError(f"dataset.root: {lacks} {root.resolve()}; {how_to_get(data)}")
     cases = build("dataset.reader", data.reader, root=root)
-    return check.verified(cases, data.channels, data.mask_threshold, data.on_bad.name)
+    return check.verified(cases, data.channels, classes(cfg), data.on_bad.name)
 
 
 def _prepared(cfg: DictConfig, root: Path) -> Path | None:
@@ -146,6 +160,8 @@ def _prepared(cfg: DictConfig, root: Path) -> Path | None:
     data = cfg.dataset
     plain = OmegaConf.to_container(data)
     recipe, fetch = {key: plain[key] for key in ("name", "raw", "prepare")}, plain["fetch"]
+    if recipe["prepare"].get("merge_labels") is True:
+        del recipe["prepare"]["merge_labels"]  # named as it was before there was a choice
     if data.download and (there := prepared.fitting(root, recipe, fetch)):
         return there[0]
     parts = (build("dataset.raw", data.raw), build("dataset.prepare", data.prepare))
@@ -170,7 +186,7 @@ def _train(
     from seg.figures import plots
 
     data, plan = cfg.dataset, OmegaConf.to_object(cfg.trainer)
-    how = (image_size(cfg), data.channels, data.mask_threshold)
+    how = (image_size(cfg), data.channels, classes(cfg))
     with model.distribute_strategy.scope():
         model.compile(
             optimizer=build("optimizer", cfg.optimizer),
@@ -199,14 +215,15 @@ def _predictions(cfg: DictConfig, model: keras.Model, cases: tuple[Case, ...]) -
     from seg import predict
 
     return predict.predict_cases(
-        model, cases, image_size(cfg), cfg.dataset.mask_threshold, cfg.trainer.batch_size
+        model, cases, image_size(cfg), classes(cfg), cfg.trainer.batch_size
     )
 
 
 def _validate(cfg: DictConfig, model: keras.Model, cases: tuple[Case, ...]) -> dict[str, float]:
     from seg import evaluate
 
-    return evaluate.summarize(evaluate.score_cases(_predictions(cfg, model, cases)), "val")
+    rows = evaluate.score_cases(_predictions(cfg, model, cases), classes(cfg).names)
+    return evaluate.summarize(rows, "val")
 
 
 def _test(
@@ -218,8 +235,8 @@ def _test(
 
     predictions = _predictions(cfg, model, cases)
     if "infer" in stages:
-        predictions = predict.saved(predictions, folder)
-    rows = evaluate.score_cases(predictions)
+        predictions = predict.saved(predictions, folder, classes(cfg))
+    rows = evaluate.score_cases(predictions, classes(cfg).names)
     if "evaluate" not in stages:
         return {}
     evaluate.write_rows(rows, folder / "cases.csv")
@@ -229,6 +246,8 @@ def _test(
         "test: Dice %.4f (95%% interval %.4f to %.4f) over %d patients",
         *(summary["test/dice"], *interval, summary["test/patients"]),
     )
+    for name in classes(cfg).names:
+        log.info("test: Dice of %s %.4f", name, summary[f"test/dice_{name}"])
     plots.case_scores(
         rows, "dice", summary["test/dice"], interval, folder / "figures" / "test_dice.png"
     )

@@ -105,7 +105,8 @@ class MlflowRun:
         """Send a model with a signature that leaves the batch size open."""
 
         def schema(shape: tuple) -> Schema:
-            return Schema([TensorSpec(np.dtype("float32"), (-1, *shape[1:]))])
+            sizes = tuple(-1 if size is None else size for size in shape)
+            return Schema([TensorSpec(np.dtype("float32"), sizes)])
 
         signature = ModelSignature(schema(model.input_shape), schema(model.output_shape))
 

@@ -1,6 +1,6 @@
 """`fit`: from a compiled model to its best epoch on disk.
 
-Axes: B batch, N slices, H height, W width, C channels.
+Axes: B batch, N slices, H height, W width, C channels, K classes but the background.
 """
 
 from __future__ import annotations
@@ -201,12 +201,12 @@ class EpochImages(keras.callbacks.Callback):
         if not self.slices.ids:
             return
         images, masks = self.slices.as_float()
-        logits = self.model(images, training=False)
-        probabilities = keras.ops.convert_to_numpy(keras.ops.sigmoid(logits))
-        for name, image, mask, probability in zip(
-            self.slices.ids, images, masks, probabilities, strict=True
+        p_NHWK = _foreground(self.model(images, training=False))
+        truths_NHWK = (masks == np.arange(1, p_NHWK.shape[-1] + 1)).astype(np.float32)
+        for name, image_HWC, truth_HWK, p_HWK in zip(
+            self.slices.ids, images, truths_NHWK, p_NHWK, strict=True
         ):
-            picture = triptych(image, mask[..., 0], probability[..., 0])
+            picture = triptych(image_HWC, truth_HWK, p_HWK)
             write_png(self.folder / name / f"epoch_{epoch:03d}.png", picture)
             self.tracker.image(picture, key=f"epoch_change/{name}", step=epoch)
 
@@ -236,6 +236,14 @@ def _watched(slices: Slices, n: int) -> Slices:
         candidates = np.arange(len(slices.ids))
     n = min(n, len(candidates))
     return slices.take([candidates[int((i + 0.5) * len(candidates) / n)] for i in range(n)])
+
+
+def _foreground(logits: keras.KerasTensor) -> np.ndarray:
+    """Return the probabilities of the classes but the background."""
+    ops = keras.ops
+    if logits.shape[-1] == 1:
+        return ops.convert_to_numpy(ops.sigmoid(logits))
+    return ops.convert_to_numpy(ops.softmax(logits, axis=-1)[..., 1:])
 
 
 def _learning_rate(model: keras.Model) -> float:

@@ -24,6 +24,8 @@ def package(tmp_path, monkeypatch):
                 return arguments
             def demanding(input_shape, depth: int):
                 return depth
+            def hinted(input_shape: "NotImported", width: "NotImported" = 3):
+                return width
             class Kind:
                 def __init__(self, size: float | None = None):
                     self.size = size
@@ -70,9 +72,14 @@ def test_what_does_not_fit_the_signature_is_refused(function, arguments, sentenc
         made(function, **arguments)
 
 
-def test_a_target_still_missing_is_asked_for():
+@pytest.mark.parametrize("target", ["???", None, 5, "", ".foo", "nodots", "a b.c"])
+def test_a_target_that_names_nothing_is_asked_for(target):
     with pytest.raises(SegError, match="model._target_: must name a function or class"):
-        build("model", OmegaConf.create({"_target_": "???", "name": "custom"}))
+        build("model", OmegaConf.create({"_target_": target, "name": "custom"}))
+
+
+def test_hints_that_cannot_be_resolved_check_nothing():
+    assert made("hinted", width="broad") == "broad"
 
 
 def test_a_package_that_is_not_installed_is_named():

@@ -6,7 +6,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from seg.build import build
-from seg.config import conf_dir, explain, image_size, validate
+from seg.config import classes, conf_dir, explain, image_size, validate
 from seg.contracts import SegError
 
 
@@ -103,3 +103,50 @@ def test_a_valid_config_keeps_its_values():
     cfg = validate(load("trainer.epochs=7", "dataset=lgg", "trainer.precision=mixed_bfloat16"))
     assert (cfg.trainer.epochs, cfg.dataset.channels) == (7, 3)
     assert cfg.trainer.precision.name == "mixed_bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("labels", "sentence"),
+    [
+        ("{}", r"must be null, or {NAME: VALUE, ...} of 1 to 254 classes. Received: {}"),
+        ("liver", r"must be null, or {NAME: VALUE, ...} of 1 to 254 classes. Received: liver"),
+        ("[liver]", r"must be null, or {NAME: VALUE, ...} .* Received: \['liver'\]"),
+        ("{liver:0}", r"values must be whole numbers in 1..65535, .* Received: {'liver': 0}"),
+        ("{liver:65536}", r"values must be whole numbers in 1..65535, .* {'liver': 65536}"),
+        ("{liver:1.5}", r"values must be whole numbers in 1..65535, .* {'liver': 1.5}"),
+        ("{liver:true}", r"values must be whole numbers in 1..65535, .* {'liver': True}"),
+        ("{liver:one}", r"values must be whole numbers in 1..65535, .* {'liver': 'one'}"),
+        ("{liver:1,tumour:1}", r"no two the same. Received: {'liver': 1, 'tumour': 1}"),
+        ("{1:2}", r"a name is a word of letters, digits and _, but not .* Received: 1"),
+        ("{liver-left:1}", r"a name is a word of letters, digits and _, but .*: liver-left"),
+        ("{sd:1}", r"but not ci_high, ci_low, median, sd, undefined. Received: sd"),
+        ("{undefined:1}", r"dataset.labels: a name .* Received: undefined"),
+        ("{liver:1,liver_ci_low:2}", r"dataset.labels: a name .* Received: liver_ci_low"),
+    ],
+)
+def test_labels_that_cannot_be_are_refused(labels, sentence):
+    with pytest.raises(SegError, match=sentence) as refused:
+        validate(load(f"dataset.labels={labels}"))
+    assert "\n" not in str(refused.value)
+
+
+def test_classes_are_the_labels_in_their_order_or_what_exceeds_the_threshold():
+    named = classes(validate(load("dataset.labels={tumour:9,liver:1}")))
+    assert (named.names, named.values, named.logits) == (("tumour", "liver"), (0, 9, 1), (3,))
+    binary = classes(validate(load("dataset.mask_threshold=3")))
+    assert (binary.threshold, binary.names, binary.values) == (3, (), (0, 255))
+    assert binary.logits == (1, 2)
+
+
+def test_labels_and_the_labels_of_prepared_masks_go_together():
+    kept, named = "dataset.prepare.merge_labels=false", "dataset.labels={spleen:1}"
+    source = "dataset.source=a.tar"
+    with pytest.raises(SegError, match=r"merge_labels=false needs .* dataset.labels={NAME: VALUE"):
+        validate(load("dataset=spleen", kept))
+    with pytest.raises(SegError, match=r"dataset.labels needs dataset.prepare.merge_labels=false"):
+        validate(load("dataset=spleen", source, named))
+    with pytest.raises(SegError, match=r"dataset.labels needs dataset.prepare.merge_labels=false"):
+        validate(load("dataset=spleen", "dataset.download=true", named))
+    validate(load("dataset=spleen", source, kept, named))
+    validate(load("dataset=spleen", source, "dataset.labels={spleen:255}"))
+    validate(load("dataset=spleen", "dataset.root=pictures", named))

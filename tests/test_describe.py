@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from seg.contracts import Case, SegError, Slice, Splits
+from seg.contracts import Case, Classes, SegError, Slice, Splits
 from seg.data import folder as folders
 from seg.describe import BATCH_SLICES, SAMPLES, describe, samples
 from seg.figures.pictures import CAPTION_PX, GAP_PX, PANEL_PX, TRUTH_RGB
 
+BINARY = Classes(127)
 SPLITS = ["train", "valid", "test"]
 
 
@@ -34,7 +35,7 @@ def mask_of(n, size, value=255):
 def tell(tmp_path):
     """Write slices, describe them: {side: [(patient, image, target pixels)]} in, facts out."""
 
-    def start(channels=1, mask_threshold=127, **sides):
+    def start(channels=1, classes=BINARY, **sides):
         cases = {side: [] for side in SPLITS}
         for side, slices in sides.items():
             for i, (patient, image, n) in enumerate(slices):
@@ -42,7 +43,7 @@ def tell(tmp_path):
                 slice_ = write_slice(tmp_path / side, name, image, mask_of(n, image.shape[:2]))
                 cases[side].append(Case(patient, (slice_,)))
         splits = Splits(**{side: tuple(of) for side, of in cases.items()})
-        return describe(splits, channels, mask_threshold, tmp_path / "describe")
+        return describe(splits, channels, classes, tmp_path / "describe")
 
     return start
 
@@ -72,7 +73,7 @@ def test_each_slice_has_a_row_with_its_facts(tmp_path, table):
     second = write_slice(tmp_path, "s_2", noise(1, (6, 5)), mask_of(0, (6, 5)))
     train = Case("007", (first, second), volume="b", spacing_mm=(5.0, 0.75, 0.8))
     test = Case("8", (write_slice(tmp_path / "t", "s_1", noise(2, (2, 2)), mask_of(4, (2, 2))),))
-    describe(Splits((train,), (), (test,)), 1, 127, tmp_path / "describe")
+    describe(Splits((train,), (), (test,)), 1, Classes(127), tmp_path / "describe")
     facts = table("slices")
     assert list(facts) == [
         *("split", "patient", "case", "slice", "height_px", "width_px"),
@@ -159,7 +160,7 @@ def test_patients_count_once_and_cases_as_often_as_they_are(tmp_path, table):
 
     train = case("train", "a", "1", 2), case("train", "a", "2", 1), case("train", "b", "", 1)
     splits = Splits(train, (case("valid", "a", "1", 1),), (case("test", "c", "", 3),), ("a",))
-    counts = describe(splits, 1, 127, tmp_path / "describe")
+    counts = describe(splits, 1, Classes(127), tmp_path / "describe")
     facts = table("statistics").set_index("split")
     assert facts["patients"].to_dict() == {"train": 2, "valid": 1, "test": 1, "all": 3}
     assert facts["cases"].to_dict() == {"train": 3, "valid": 1, "test": 1, "all": 5}
@@ -195,7 +196,7 @@ def test_foreground_is_what_exceeds_the_threshold(tmp_path, table):
         write_slice(tmp_path, f"{value}", noise(0, (4, 4)), mask_of(6, (4, 4), value))
         for value in (99, 100, 101)
     ]
-    describe(Splits((Case("a", tuple(slices)),), (), ()), 1, 100, tmp_path / "describe")
+    describe(Splits((Case("a", tuple(slices)),), (), ()), 1, Classes(100), tmp_path / "describe")
     assert table("slices")["target_px"].tolist() == [0, 0, 6]
 
 
@@ -214,7 +215,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     slice_ = write_slice(tmp_path, "s", noise(0, (4, 4)), mask_of(6, (4, 4)))
     slice_.image.write_bytes(b"no picture")
     with pytest.raises(SegError, match=r"s\.png: not a readable image"):
-        describe(Splits((Case("a", (slice_,)),), (), ()), 1, 127, tmp_path / "describe")
+        describe(Splits((Case("a", (slice_,)),), (), ()), 1, Classes(127), tmp_path / "describe")
 
 
 def test_the_sheet_of_a_side_shows_its_image_outline_and_mask(tmp_path):
@@ -223,7 +224,7 @@ def test_the_sheet_of_a_side_shows_its_image_outline_and_mask(tmp_path):
     rim = mask.copy()
     rim[41:59, 101:149] = False
     slice_ = write_slice(tmp_path, "s", image, mask.astype(np.uint8) * 255)
-    describe(Splits((), (), (Case("a", (slice_,)),)), 1, 127, tmp_path / "describe")
+    describe(Splits((), (), (Case("a", (slice_,)),)), 1, Classes(127), tmp_path / "describe")
     sheet = cv2.imread(str(tmp_path / "describe" / "samples_test.png"))[..., ::-1]
     inner = sheet[GAP_PX + CAPTION_PX : -GAP_PX, GAP_PX:-GAP_PX]
     panel, plain = inner[:, :PANEL_PX], inner[:, -PANEL_PX:]
@@ -234,13 +235,47 @@ def test_the_sheet_of_a_side_shows_its_image_outline_and_mask(tmp_path):
 
 def test_a_cohort_has_a_sheet_of_sixteen_per_side(cohort, tmp_path):
     cases = folders.read(cohort, r"^(p\d+)_")
-    counts = describe(Splits(tuple(cases[:5]), tuple(cases[5:]), ()), 1, 127, tmp_path)
+    counts = describe(Splits(tuple(cases[:5]), tuple(cases[5:]), ()), 1, Classes(127), tmp_path)
     train = cv2.imread(str(tmp_path / "samples_train.png"))
     valid = cv2.imread(str(tmp_path / "samples_valid.png"))
     assert train.shape[0] == 4 * (PANEL_PX + CAPTION_PX + GAP_PX) + GAP_PX
     assert valid.shape[0] == 2 * (PANEL_PX + CAPTION_PX + GAP_PX) + GAP_PX
     assert 2000 < train.shape[1] < 2100
     assert counts["data/train_slices"] == 20
+
+
+def test_with_labels_the_pixels_and_slices_of_each_class_are_counted(tmp_path, table):
+    masks = np.zeros((3, 4, 5), np.uint8)
+    masks[0].flat[:3], masks[0].flat[3:5], masks[2].flat[:1] = 1, 9, 9
+    slices = tuple(
+        write_slice(tmp_path, f"s_{i}", noise(i, (4, 5)), mask) for i, mask in enumerate(masks)
+    )
+    classes = Classes(127, {"liver": 1, "tumour": 9})
+    counts = describe(Splits((Case("a", slices),), (), ()), 1, classes, tmp_path / "describe")
+    facts = table("slices")
+    assert facts["target_px"].tolist() == [5, 0, 1]
+    assert facts["target_share"].tolist() == pytest.approx([0.25, 0, 0.05])
+    assert facts["target_px_liver"].tolist() == [3, 0, 0]
+    assert facts["target_px_tumour"].tolist() == [2, 0, 1]
+    total = table("statistics").set_index("split").loc["train"]
+    assert total["slices_with_target"] == 2
+    assert total["slices_with_target_liver"] == 1
+    assert total["slices_with_target_tumour"] == 2
+    assert counts["data/train_slices_with_target"] == 2
+
+
+def test_the_sheet_shows_every_class_as_target(tmp_path):
+    image, mask = noise(0, (40, 50)), np.zeros((40, 50), np.uint8)
+    mask[10:20, 10:25], mask[10:20, 25:40] = 1, 9
+    sheets = []
+    for pixels, classes in (
+        (mask, Classes(127, {"liver": 1, "tumour": 9})),
+        ((mask > 0).astype(np.uint8) * 255, BINARY),
+    ):
+        splits = Splits((), (), (Case("a", (write_slice(tmp_path, "s", image, pixels),)),))
+        describe(splits, 1, classes, tmp_path / "describe")
+        sheets.append(cv2.imread(str(tmp_path / "describe" / "samples_test.png")))
+    np.testing.assert_array_equal(*sheets)
 
 
 def people(*lengths):

@@ -293,3 +293,94 @@ def test_equal_values_have_an_interval_of_no_width():
 def test_the_interval_of_two_values_reaches_from_one_to_the_other():
     """A quarter of the resamples holds each value twice: more than 2.5%."""
     assert interval(np.array([0.75, 0.25])) == (0.25, 0.75)
+
+
+# Several classes
+
+
+def sorted_into(patient, truth, mask, volume=""):
+    """Return a slice of one row of pixels, from strings of class indices."""
+    truth_HW, mask_HW = (np.array([list(row)]).astype(np.uint8) for row in (truth, mask))
+    slice_ = Slice("s", Path("i.png"), Path("m.png"))
+    return Prediction(Case(patient, (slice_,), volume=volume), slice_, truth_HW, mask_HW)
+
+
+NAMES = ("liver", "tumour")
+# Patient a: liver 3 true, 3 given, 2 shared; tumour 3 true, 2 given, 1 shared. Patient b has liver,
+# 1 of 2 found, and no tumour, and none is seen. Patient c has neither, and 2 pixels of tumour are
+# seen.
+OF_THREE = [
+    sorted_into("a", "1110", "1102"),
+    sorted_into("a", "0222", "0201"),
+    sorted_into("b", "1100", "1000"),
+    sorted_into("c", "0000", "2200"),
+]
+
+
+def test_each_case_has_a_row_for_each_class_against_all_other_pixels():
+    rows = score_cases(OF_THREE, NAMES)
+    assert list(rows[0]) == ["case", "patient", "class", "slices", "truth_px", "predicted_px"] + [
+        *SCORES
+    ]
+    assert [tuple(row.values())[:6] for row in rows] == [
+        ("a", "a", "liver", 2, 3, 3),
+        ("a", "a", "tumour", 2, 3, 2),
+        ("b", "b", "liver", 1, 2, 1),
+        ("b", "b", "tumour", 1, 0, 0),
+        ("c", "c", "liver", 1, 0, 0),
+        ("c", "c", "tumour", 1, 0, 2),
+    ]
+    assert [row["dice"] for row in rows] == pytest.approx(
+        [2 / 3, 2 / 5, 2 / 3, math.nan, math.nan, 0], nan_ok=True
+    )
+    assert rows[1]["sensitivity"] == pytest.approx(1 / 3)
+    assert rows[1]["specificity"] == pytest.approx(4 / 5)
+
+
+def test_a_patients_classes_are_averaged_first_and_each_class_is_reported_by_name():
+    """Dice of a (2/3 + 2/5) / 2 = 8/15, of b 2/3, of c 0: mean 2/5. Liver 2/3, tumour 1/5."""
+    summary = summarize(score_cases(OF_THREE, NAMES), "test")
+    assert summary["test/dice"] == pytest.approx(2 / 5)
+    assert summary["test/dice_median"] == pytest.approx(8 / 15)
+    assert summary["test/dice_liver"] == pytest.approx(2 / 3)
+    assert summary["test/dice_tumour"] == pytest.approx(1 / 5)
+    for name, values in (
+        ("dice", [8 / 15, 2 / 3, 0]),
+        ("dice_liver", [2 / 3, 2 / 3]),
+        ("dice_tumour", [2 / 5, 0]),
+    ):
+        found = summary[f"test/{name}_ci_low"], summary[f"test/{name}_ci_high"]
+        assert found == pytest.approx(interval(np.array(values)))
+
+
+def test_classes_make_no_more_cases_and_only_a_case_without_any_is_without_target():
+    summary = summarize(score_cases(OF_THREE, NAMES), "test")
+    assert (summary["test/patients"], summary["test/cases"]) == (3, 3)
+    assert summary["test/cases_without_target"] == summary["test/false_alarms"] == 1
+    assert summary["test/dice_undefined"] == 2
+
+
+def test_a_class_that_no_patient_has_is_nan_and_leaves_the_mean_alone():
+    summary = summarize(score_cases([sorted_into("a", "110", "100")], NAMES), "val")
+    assert summary["val/dice"] == summary["val/dice_liver"] == pytest.approx(2 / 3)
+    assert all(math.isnan(summary[f"val/dice_tumour{end}"]) for end in ("", "_ci_low", "_ci_high"))
+
+
+def test_the_volumes_of_a_patient_count_with_each_of_their_classes():
+    """Dice of volume 1: 1 and 0; of volume 2: liver 1 alone. Patient (1 + 0 + 1) / 3."""
+    found = [sorted_into("p", "12", "10", "1"), sorted_into("p", "10", "10", "2")]
+    rows = score_cases(found, NAMES)
+    assert [(row["case"], row["class"]) for row in rows] == [
+        (case, name) for case in ("p_1", "p_2") for name in NAMES
+    ]
+    assert summarize(rows, "val")["val/dice"] == pytest.approx(2 / 3)
+
+
+def test_of_one_class_with_a_name_the_scores_are_those_without():
+    pairs = [("1110", "0111"), ("1000", "0000")]
+    named = summarize(score_cases([sorted_into("a", *p) for p in pairs], ["lesion"]), "val")
+    plain = summarize(score_cases([predicted("a", *p) for p in pairs]), "val")
+    extra = {f"val/dice_lesion{end}" for end in ("", "_ci_low", "_ci_high")}
+    assert named.keys() - plain.keys() == extra
+    assert {key: named[key] for key in plain} == pytest.approx(plain, nan_ok=True)
+    assert named["val/dice_lesion"] == plain["val/dice"]

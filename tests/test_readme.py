@@ -37,7 +37,10 @@ def test_commands_of_one_run_work(readme_runs, command, tmp_path, slices, tiny):
     """The sweep of models is run by test_run.py."""
     done = command(*tiny)
     trained = done.stdout.splitlines()[-1]
-    for line in [line for line in readme_runs if "-m" not in line and not of_a_source(line)]:
+    apart = ("-m", "stages=[summary]", "model=custom")
+    lines = [line for line in readme_runs if not {*apart} & {*line} and not of_a_source(line)]
+    assert len(lines) == 4
+    for line in lines:
         arguments = [a.replace("outputs/phantom/unet/TIME-ID", trained) for a in line]
         given = {argument.split("=")[0] for argument in arguments}
         options = [option for option in tiny if option.split("=")[0] not in given]
@@ -46,6 +49,50 @@ def test_commands_of_one_run_work(readme_runs, command, tmp_path, slices, tiny):
         done = command(*arguments, *options)
         assert done.returncode == 0, done.stderr
         assert (tmp_path / done.stdout.splitlines()[-1] / "cases.csv").exists()
+
+
+def test_the_summary_of_a_model_works(readme_runs, command, tmp_path):
+    (line,) = [line for line in readme_runs if "stages=[summary]" in line]
+    done = command(*line, "dataset.image_size=32", "model.base_filters=8", "model.skip_filters=8")
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / done.stdout.splitlines()[-1] / "summary"
+    assert {path.name for path in folder.iterdir()} == {"summary.txt", "architecture.png"}
+
+
+MY_PACKAGE = """
+import keras
+
+@keras.saving.register_keras_serializable("mine")
+class Mine(keras.Model):
+    def __init__(self, width, **kwargs):
+        super().__init__(**kwargs)
+        self.width = width
+        self.wide = keras.layers.Conv2D(width, 3, padding="same", activation="relu")
+        self.last = keras.layers.Conv2D(1, 1)
+
+    def call(self, images):
+        return self.last(self.wide(images))
+
+    def get_config(self):
+        return super().get_config() | {"width": self.width}
+
+def my_function(input_shape, width):
+    return Mine(width, name="mine")
+"""
+
+
+def test_a_users_own_model_trains_and_is_used_again(readme_runs, command, tmp_path, tiny):
+    """Even one whose layers Keras cannot see."""
+    (tmp_path / "my_package.py").write_text(MY_PACKAGE)
+    (line,) = [line for line in readme_runs if "model=custom" in line]
+    small = [option for option in tiny if not option.startswith("model.")]
+    done = command(*line, *small)
+    assert done.returncode == 0, done.stderr
+    trained = done.stdout.splitlines()[-1]
+    done = command(*line, *small, "stages=[evaluate]", f"checkpoint={trained}")
+    assert done.returncode == 0, done.stderr
+    again = tmp_path / done.stdout.splitlines()[-1] / "cases.csv"
+    assert again.read_text() == (tmp_path / trained / "cases.csv").read_text()
 
 
 def of_a_source(line):

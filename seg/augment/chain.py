@@ -19,7 +19,7 @@ def chain(transforms: Mapping[str, SpatialTransform | IntensityTransform]) -> Au
     many there are; the intensity ones follow in their order.
 
     Returns:
-        A function of image (float32 HWC, 0..1), mask (float32 HW1, 0 or 1) and seed (int64,
+        A function of image (float32 HWC, 0..1), mask (float32 HW1, whole numbers) and seed (int64,
         shape (2,)) to image and mask. Equal seeds give equal results.
 
     Raises:

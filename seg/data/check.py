@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seg.contracts import Case, SegError, Slice
-from seg.data.images import FULL_SCALE, brightest, read_image
+from seg.contracts import Case, Classes, SegError, Slice
+from seg.data.images import FULL_SCALE, brightest, read_image, read_mask
 
 MOST_NAMED = 20
 
@@ -19,24 +19,33 @@ log = logging.getLogger(__name__)
 
 
 class _Facts(NamedTuple):
-    """Largest values of an image (0..1) and of its mask (0..255), and the mask's foreground."""
+    """What is to be known of a slice.
+
+    Attributes:
+        image: largest value, of full scale.
+        mask: largest value (0..255), or index with labels.
+        target_px: pixels of the mask that are not background.
+        found: indices of the classes with labels that the mask holds.
+    """
 
     image: float
     mask: float
     target_px: int
+    found: frozenset[int]
 
 
 def verified(
-    cases: Sequence[Case], channels: int, mask_threshold: float, on_bad: str = "error"
+    cases: Sequence[Case], channels: int, classes: Classes, on_bad: str = "error"
 ) -> list[Case]:
     """Decode every file once, compare each image with its mask, count the mask's foreground.
 
     Args:
         cases: as a reader returns them.
         channels: of the images, 1 or 3.
-        mask_threshold: a mask pixel above this (0..255) is foreground.
-        on_bad: where a file cannot be read or a pair differs in size: "error", or "skip" to leave
-            the slice out with a warning, and a case that has none left.
+        classes: what the masks' pixels say.
+        on_bad: where a file cannot be read, a pair differs in size or a mask has a value without
+            label: "error", or "skip" to leave the slice out with a warning, and a case that has
+            none left.
 
     Returns:
         The cases with target_px of every slice, at the size stored.
@@ -49,11 +58,13 @@ def verified(
     if not slices:
         raise SegError("dataset: no slice found; check dataset.root")
     with ThreadPoolExecutor() as pool:
-        inspected = pool.map(lambda slice_: _inspect(slice_, channels, mask_threshold), slices)
+        inspected = pool.map(lambda slice_: _inspect(slice_, channels, classes), slices)
         found = dict(zip(slices, inspected, strict=True))
     good = {slice_: facts for slice_, facts in found.items() if isinstance(facts, _Facts)}
     _report([what for what in found.values() if isinstance(what, str)], len(good), on_bad)
-    _check_masks(list(good), np.array([facts.mask for facts in good.values()]), mask_threshold)
+    largest = np.array([facts.mask for facts in good.values()])
+    _check_masks(list(good), largest, _threshold(classes))
+    _check_labels(classes, frozenset().union(*(facts.found for facts in good.values())))
     _check_range(max(facts.image for facts in good.values()))
     counted = [
         replace(
@@ -115,11 +126,17 @@ def _check_masks(slices: list[Slice], brightest_mask: np.ndarray, mask_threshold
         )
 
 
-def _inspect(slice_: Slice, channels: int, mask_threshold: float) -> _Facts | str:
+def _check_labels(classes: Classes, found: frozenset[int]) -> None:
+    for index, (name, value) in enumerate(classes.labels.items(), start=1):
+        if index not in found:
+            log.warning("dataset.labels: no mask has a pixel of %s=%d", name, value)
+
+
+def _inspect(slice_: Slice, channels: int, classes: Classes) -> _Facts | str:
     """Return what is to be known of image and mask, or what is wrong with them."""
     try:
         image_HWC = read_image(slice_.image, channels)
-        mask_HW = brightest(slice_.mask)
+        mask_HW = read_mask(slice_.mask, classes) if classes.labels else brightest(slice_.mask)
     except (SegError, OSError) as error:
         return str(error)
     if image_HWC.shape[:2] != mask_HW.shape:
@@ -131,5 +148,11 @@ def _inspect(slice_: Slice, channels: int, mask_threshold: float) -> _Facts | st
     return _Facts(
         image=float(image_HWC.max()) / FULL_SCALE,
         mask=float(mask_HW.max()),
-        target_px=int(np.count_nonzero(mask_HW > mask_threshold)),
+        target_px=int(np.count_nonzero(mask_HW > _threshold(classes))),
+        found=frozenset(np.unique(mask_HW).tolist()) if classes.labels else frozenset(),
     )
+
+
+def _threshold(classes: Classes) -> float:
+    """Return what foreground exceeds: with labels a mask holds indices."""
+    return 0 if classes.labels else classes.threshold

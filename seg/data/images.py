@@ -11,10 +11,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from seg.contracts import SegError
+from seg.contracts import Classes, SegError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 FULL_SCALE = 65535
+UNKNOWN = 255
 
 
 def read_image(path: Path, channels: int) -> np.ndarray:
@@ -38,13 +39,27 @@ def read_image(path: Path, channels: int) -> np.ndarray:
     return image_HWC
 
 
-def read_mask(path: Path, threshold: float) -> np.ndarray:
-    """Read a mask as bool HW: True where any colour channel exceeds `threshold` (of 0..255).
+def read_mask(path: Path, classes: Classes) -> np.ndarray:
+    """Read a mask as HW: uint8 index of each pixel's class, or bool where they have no labels.
+
+    Without labels a pixel is True where any colour channel exceeds the threshold (of 0..255).
 
     Raises:
-        SegError: as `read_image`.
+        SegError: as `read_image`; a pixel has a value that is neither 0 nor a label.
     """
-    return brightest(path) > threshold
+    if not classes.labels:
+        return brightest(path) > classes.threshold
+    label_HW = read_label(path)
+    index_of_value = np.full(FULL_SCALE + 1, UNKNOWN, np.uint8)
+    index_of_value[list(classes.values)] = range(len(classes.values))
+    mask_HW = index_of_value[label_HW]
+    if (mask_HW == UNKNOWN).any():
+        named = ", ".join(f"{name}: {value}" for name, value in classes.labels.items())
+        raise SegError(
+            f"{path}: pixels must be 0 or named in dataset.labels={{{named}}}, received "
+            f"{label_HW[mask_HW == UNKNOWN].min()}; name that value too, or mend the mask"
+        )
+    return mask_HW
 
 
 def brightest(path: Path) -> np.ndarray:
@@ -86,12 +101,12 @@ def fit_image(image_HWC: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def fit_mask(mask_HW: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Scale a bool mask as `fit_image` scales its image, by nearest neighbour (pixel centres)."""
+    """Scale a bool or uint8 mask as `fit_image` does its image, by nearest neighbour (centres)."""
     height, width = _inner_size(mask_HW.shape, size)
     scaled = cv2.resize(
         mask_HW.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT
     )
-    return np.pad(scaled, _padding((height, width), size)).astype(bool)
+    return np.pad(scaled, _padding((height, width), size)).astype(mask_HW.dtype)
 
 
 def unfit(map_HW: np.ndarray, original: tuple[int, int]) -> np.ndarray:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from seg.contracts import Case, Slice
+from seg.contracts import Case, Classes, Slice
 from seg.data.images import FULL_SCALE, fit_image, fit_mask, read_image, read_mask
 
 
@@ -24,7 +24,7 @@ class Slices:
     Attributes:
         ids: N names.
         images_NHWC: uint16 over 0..65535.
-        masks_NHW1: uint8 of 0 and 1.
+        masks_NHW1: uint8 index of each pixel's class, 0 the background.
     """
 
     ids: tuple[str, ...]
@@ -38,19 +38,17 @@ class Slices:
         return Slices(ids, self.images_NHWC[places], self.masks_NHW1[places])
 
     def as_float(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return float32 images over 0..1 and masks of 0 and 1."""
+        """Return float32 images over 0..1 and masks of whole numbers."""
         images = self.images_NHWC.astype(np.float32) / np.float32(FULL_SCALE)
         return images, self.masks_NHW1.astype(np.float32)
 
 
-def load(
-    cases: Sequence[Case], size: tuple[int, int], channels: int, mask_threshold: float
-) -> Slices:
+def load(cases: Sequence[Case], size: tuple[int, int], channels: int, classes: Classes) -> Slices:
     """Decode all slices of some cases, in order, in parallel."""
 
     def pair(slice_: Slice) -> tuple[np.ndarray, np.ndarray]:
         image_HWC = fit_image(read_image(slice_.image, channels), size)
-        mask_HW = fit_mask(read_mask(slice_.mask, mask_threshold), size)
+        mask_HW = fit_mask(read_mask(slice_.mask, classes), size)
         return image_HWC, mask_HW[..., None].astype(np.uint8)
 
     members = [slice_ for case in cases for slice_ in case.slices]
@@ -74,7 +72,7 @@ def endless(
     in an order of its own, and every sample its own augmentation, whatever the parallelism.
 
     Returns:
-        batches (image float32 BHWC over 0..1, mask float32 BHW1 of 0 and 1).
+        batches (image float32 BHWC over 0..1, mask float32 BHW1 of class indices).
     """
     with tf.device("CPU:0"):
         images, masks = tf.constant(slices.images_NHWC), tf.constant(slices.masks_NHW1)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from seg.contracts import Case, SegError, Slice
+from seg.contracts import Case, Classes, SegError, Slice
 from seg.data.folder import SIDES
 
 VERSION = 1  # of what is written; another one is prepared anew
@@ -42,7 +42,8 @@ def find(root: Path, recipe: Mapping[str, Any]) -> Path | None:
         raise SegError(f"dataset.root: several datasets lie in {root} ({there}); name one of them")
     if not found:
         made = _description(folders[-1])
-        differ = _differences(recipe, made["recipe"]) or [f"version {made['version']}"]
+        both = _complete(recipe), _complete(made["recipe"])
+        differ = _differences(*both) or [f"version {made['version']}"]
         raise SegError(
             f"{folders[-1]} was prepared otherwise ({', '.join(differ)}): set the same again, or "
             "give dataset.source=PATH to prepare it anew"
@@ -64,9 +65,15 @@ def fitting(
     return [
         folder
         for folder, description in made.items()
-        if (description["recipe"], description["version"]) == (recipe, VERSION)
+        if _complete(description["recipe"]) == _complete(recipe)
+        and description["version"] == VERSION
         and fetched in (None, description.get("fetched"))
     ]
+
+
+def _complete(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Say of a recipe from before labels could be kept apart that it merges them."""
+    return {**recipe, "prepare": {"merge_labels": True, **recipe.get("prepare", {})}}
 
 
 def _prepared(root: Path) -> list[Path]:
@@ -78,22 +85,30 @@ def is_prepared(folder: Path) -> bool:
     return (folder / MANIFEST).is_file() and (folder / DESCRIPTION).is_file()
 
 
-def read(folder: Path, on_bad: str = "error", channels: int = 3) -> list[Case]:
+def read(
+    folder: Path,
+    on_bad: str = "error",
+    channels: int = 3,
+    classes: Classes = Classes(),  # noqa: B008
+) -> list[Case]:
     """Read the cases of a prepared dataset, after a look at every file's checksum.
 
     Args:
         folder: as `seg.data.prepare.prepare` returns it.
         on_bad: "error" refuses a dataset that cases were left out of, "skip" accepts it.
         channels: that images will be read with; fewer than there are gives a warning.
+        classes: that masks will be read with.
 
     Raises:
-        SegError: a file is missing or has changed; cases were left out.
+        SegError: a file is missing or has changed; cases were left out; the masks hold other values
+            than the labels.
     """
     description = _description(folder)
     if not (folder / MANIFEST).is_file():
         raise SegError(f"{folder / MANIFEST}: {_MISSING}")
     if sha256(folder / MANIFEST) != description["manifest_sha256"]:
         raise SegError(f"{folder / MANIFEST}: {_CHANGED}")
+    _require_labels(folder, description["recipe"], classes)
     left_out = description["left_out"]
     if left_out and on_bad == "error":
         raise SegError(
@@ -133,6 +148,16 @@ def _require_unchanged(folder: Path, table: pd.DataFrame) -> None:
     for (file, expected), found in zip(files, sums, strict=True):
         if found != expected:
             raise SegError(f"{file}: {_CHANGED if found else _MISSING}")
+
+
+def _require_labels(folder: Path, recipe: Mapping[str, Any], classes: Classes) -> None:
+    merged = _complete(recipe)["prepare"]["merge_labels"]
+    if merged and classes.values != (0, 255):
+        raise SegError(
+            f"{folder} was prepared with dataset.prepare.merge_labels=true, its masks hold 255 "
+            f"alone. Received: dataset.labels={dict(classes.labels)}; take "
+            "dataset.prepare.merge_labels=false and give dataset.source=PATH to prepare it anew"
+        )
 
 
 def _case(folder: Path, patient: str, volume: str, side: str, rows: pd.DataFrame) -> Case:

@@ -25,6 +25,8 @@ class Recipe:
         target_labels: values that are foreground; None: every one but 0.
         square_pixels: resize the coarser of a slice's two directions to the finer one's spacing.
         bits: of the images' grey values, 8 or 16.
+        merge_labels: True: foreground is 255 in a mask; False: it keeps its values, of 1..255, to
+            be named in `dataset.labels`.
     """
 
     intensity: Intensity
@@ -32,6 +34,7 @@ class Recipe:
     target_labels: list[int] | None
     square_pixels: bool
     bits: int
+    merge_labels: bool = True
 
     def __post_init__(self) -> None:
         """Refuse a depth that PNG does not have, and targets that cannot be."""
@@ -92,10 +95,10 @@ class Recipe:
     def mask(
         self, label_HW: np.ndarray, published: tuple[int, ...] | None, size: tuple[int, int]
     ) -> np.ndarray:
-        """Return uint8 HW of 0 and 255, resized to the nearest pixel centre.
+        """Return uint8 HW, of 0 and 255 or of labels, resized to the nearest pixel centre.
 
         Raises:
-            SegError: the label holds a value that is not known.
+            SegError: the label holds a value that is not known, or that a mask cannot keep.
         """
         known = published if self.known_labels is None else self.known_labels
         if known is not None and not set(self.target_labels or known) <= set(known):
@@ -112,7 +115,21 @@ class Recipe:
             )
         targets = self.target_labels
         target_HW = label_HW != 0 if targets is None else np.isin(label_HW, targets)
-        mask_HW = target_HW.astype(np.uint8) * 255
+        if self.merge_labels:
+            mask_HW = target_HW.astype(np.uint8) * 255
+        else:
+            mask_HW = _kept(np.where(target_HW, label_HW, 0))
         if size != mask_HW.shape:
             mask_HW = cv2.resize(mask_HW, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
         return mask_HW
+
+
+def _kept(label_HW: np.ndarray) -> np.ndarray:
+    """Return a label as uint8."""
+    low, high = int(label_HW.min()), int(label_HW.max())
+    if low < 0 or high > 255:
+        raise SegError(
+            f"holds the label {low if low < 0 else high}, a mask keeps 1 to 255: name those that "
+            "are meant in dataset.prepare.target_labels, or set dataset.prepare.merge_labels=true"
+        )
+    return label_HW.astype(np.uint8)

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from seg.contracts import Case
+from seg.contracts import Case, SegError
 from seg.data import folder
 
 VERSION = 1
@@ -31,6 +31,7 @@ def phantom(
     empty_fraction: float,
     noise: float,
     seed: int,
+    classes: int = 1,
 ) -> list[Case]:
     """Generate the cohort under `root` unless it is there, and read it.
 
@@ -42,7 +43,14 @@ def phantom(
         empty_fraction: share of the patients that have no target, 0..1.
         noise: standard deviation of the Gaussian noise, of full scale.
         seed: of everything random in it.
+        classes: 1: masks are 255 in the organ; 2: they are 1 in the organ and 2 in the spine, which
+            no patient lacks, for `dataset.labels`.
+
+    Raises:
+        SegError: classes is neither 1 nor 2.
     """
+    if classes not in (1, 2):
+        raise SegError(f"dataset.reader.classes must be 1 or 2. Received: {classes}")
     recipe = {
         "version": VERSION,
         "patients": patients,
@@ -51,10 +59,12 @@ def phantom(
         "empty_fraction": empty_fraction,
         "noise": noise,
         "seed": seed,
+        **({"classes": classes} if classes > 1 else {}),
     }
     target = Path(root) / (
         f"v{VERSION}-{patients}x{slices_per_patient}-{size}px"
         f"-empty{empty_fraction:g}-noise{noise:g}-seed{seed}"
+        f"{f'-classes{classes}' if classes > 1 else ''}"
     )
     if not target.is_dir():
         _generate(target, recipe)
@@ -78,6 +88,8 @@ def _generate(target: Path, recipe: dict[str, float]) -> None:
             height = (k + 0.5) / recipe["slices_per_patient"] * 2 - 1
             image_HW, mask_HW = _slice(anatomy, height, recipe["size"], rng, recipe["noise"])
             cv2.imwrite(str(aside / "images" / f"p{i:03d}_{k:02d}.png"), image_HW)
+            if "classes" not in recipe:
+                mask_HW = (mask_HW == 1).astype(np.uint8) * 255
             cv2.imwrite(str(aside / "masks" / f"p{i:03d}_{k:02d}.png"), mask_HW)
     (aside / "recipe.json").write_text(json.dumps(recipe, indent=2))
     aside.chmod(0o755)
@@ -122,7 +134,10 @@ def _anatomy(rng: np.random.Generator) -> dict:
 def _slice(
     anatomy: dict, height: float, size: int, rng: np.random.Generator, noise: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return one slice and its mask, uint8 HW; `height` -1..1 runs along the body."""
+    """Return one slice and its mask of organ (1) and spine (2), uint8 HW.
+
+    `height` -1..1 runs along the body.
+    """
     y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
     image = np.zeros((size, size))
     image[_inside(anatomy["body"], height, y, x)] = BODY
@@ -131,18 +146,16 @@ def _slice(
     for decoy in anatomy["decoys"]:
         image[_inside(decoy, height, y, x)] = ORGAN
         image[_inside(decoy | {"radii": decoy["radii"] * 0.4}, height, y, x)] = CORE
-    mask = np.zeros((size, size), bool)
-    if anatomy["organ"]:
-        mask = _inside(anatomy["organ"], height, y, x)
-        image[mask] = ORGAN
-    spine = _inside(anatomy["spine"], height, y, x)
-    image[spine] = SPINE
-    mask &= ~spine
+    mask = np.zeros((size, size), np.uint8)
+    for index, name, grey in ((1, "organ", ORGAN), (2, "spine", SPINE)):
+        if anatomy[name]:
+            inside = _inside(anatomy[name], height, y, x)
+            image[inside], mask[inside] = grey, index
     image = ndimage.gaussian_filter(image, size / 200)
     b = anatomy["bias"]
     image *= 1 + b[0] * y + b[1] * x + b[2] * y * x + b[3] * (y**2 - 0.3) + b[4] * (x**2 - 0.3)
     image += rng.normal(0, noise, image.shape)
-    return np.clip(image * 255, 0, 255).round().astype(np.uint8), mask.astype(np.uint8) * 255
+    return np.clip(image * 255, 0, 255).round().astype(np.uint8), mask
 
 
 def _inside(blob: dict, height: float, y: np.ndarray, x: np.ndarray) -> np.ndarray:

@@ -1,12 +1,12 @@
 """Pictures of slices: arrays in, uint8 RGB arrays or PNG files out.
 
-Axes: H height, W width, C channels.
+Axes: H height, W width, C channels, K classes but the background.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -14,6 +14,10 @@ import numpy as np
 
 TRUTH_RGB = (0, 200, 83)
 PREDICTION_RGB = (255, 64, 160)
+# Of the classes in order, and over again: truths are cold, predictions warm.
+TRUTHS_RGB = (TRUTH_RGB, (64, 156, 255), (0, 229, 229), (170, 120, 255))
+PREDICTIONS_RGB = (PREDICTION_RGB, (255, 152, 0), (255, 235, 59), (229, 57, 53))
+WHITE = (255, 255, 255)
 CAPTION_PX = 18
 SMALLEST_PX = 256
 PANEL_PX, GAP_PX, MOST_LETTERS = 256, 8, 46
@@ -30,37 +34,50 @@ def write_png(path: Path, picture: np.ndarray) -> None:
     encoded.tofile(path)
 
 
-def triptych(image_HWC: np.ndarray, truth_HW: np.ndarray, probability_HW: np.ndarray) -> np.ndarray:
+def triptych(
+    image_HWC: np.ndarray, truth_HWK: np.ndarray, probability_HWK: np.ndarray
+) -> np.ndarray:
     """Set input, truth and predicted probability side by side under captions, as `overlay`.
+
+    One class is white, several have each a colour.
 
     Args:
         image_HWC: float over 0..1, 1 or 3 channels.
-        truth_HW: of 0 and 1.
-        probability_HW: float over 0..1.
+        truth_HWK: of 0 and 1.
+        probability_HWK: float over 0..1.
     """
-    panels = [image_HWC, truth_HW[..., None], probability_HW[..., None]]
+    panels = [image_HWC, _tinted(truth_HWK), _tinted(probability_HWK)]
     return np.hstack(
         [
-            _captioned(_enlarged(_rgb(panel)), [(text, (255, 255, 255))])
+            _captioned(_enlarged(_rgb(panel)), [(text, WHITE)])
             for panel, text in zip(panels, ("input", "truth", "prediction"), strict=True)
         ]
     )
 
 
-def overlay(image_HWC: np.ndarray, truth_HW: np.ndarray, mask_HW: np.ndarray) -> np.ndarray:
+def overlay(
+    image_HWC: np.ndarray, truth_HW: np.ndarray, mask_HW: np.ndarray, names: Sequence[str] = ()
+) -> np.ndarray:
     """Draw the outlines of truth and prediction over the image, under a legend.
 
     The result has a whole number of pixels for each of the image's: one, unless that is small.
 
     Args:
         image_HWC: float over 0..1, 1 or 3 channels.
-        truth_HW: bool.
-        mask_HW: bool.
+        truth_HW: bool, or index of each pixel's class, 0 the background.
+        mask_HW: as truth_HW.
+        names: of the classes from index 1 on; none where there is one class without a name.
     """
     picture = _enlarged(_rgb(image_HWC))
-    for mask, colour in ((truth_HW, TRUTH_RGB), (mask_HW, PREDICTION_RGB)):
-        _outline(picture, _enlarged(mask), colour)
-    return _captioned(picture, [("truth", TRUTH_RGB), ("prediction", PREDICTION_RGB)])
+    for mask, colours in ((truth_HW, TRUTHS_RGB), (mask_HW, PREDICTIONS_RGB)):
+        for index in range(1, max(len(names), 1) + 1):
+            _outline(picture, _enlarged(mask == index), _of_class(index, colours))
+    if not names:
+        return _captioned(picture, [("truth", TRUTH_RGB), ("prediction", PREDICTION_RGB)])
+    for side, colours in (("prediction", PREDICTIONS_RGB), ("truth", TRUTHS_RGB)):
+        words = [(name, _of_class(i, colours)) for i, name in enumerate(names, start=1)]
+        picture = _captioned(picture, [(side, WHITE), *words])
+    return picture
 
 
 def sheet(samples: Iterable[tuple[np.ndarray, np.ndarray, str]]) -> np.ndarray:
@@ -90,7 +107,7 @@ def _tile(image_HWC: np.ndarray, mask_HW: np.ndarray, name: str) -> np.ndarray:
     rule = np.full((PANEL_PX, 2, 3), 255, np.uint8)
     return _captioned(
         np.hstack([_centred(picture), rule, _centred(_rgb(mask[..., None]))]),
-        [(short, (255, 255, 255)), (share, TRUTH_RGB)],
+        [(short, WHITE), (share, TRUTH_RGB)],
     )
 
 
@@ -116,6 +133,21 @@ def _outline(picture: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int]
     """Colour the pixels of the mask that lie at its edge, one pixel thin."""
     outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(picture, outlines, -1, colour, 1)
+
+
+def _of_class(index: int, colours: Sequence[tuple[int, int, int]]) -> tuple[int, int, int]:
+    return colours[(index - 1) % len(colours)]
+
+
+def _tinted(maps_HWK: np.ndarray) -> np.ndarray:
+    """Return the map of one class as it is, else the sum of all, each in the colour of its truth.
+
+    What is uncertain is dark, in the colour of the class that it may be.
+    """
+    n = maps_HWK.shape[-1]
+    if n == 1:
+        return maps_HWK
+    return maps_HWK @ (np.array([_of_class(i + 1, TRUTHS_RGB) for i in range(n)]) / 255)
 
 
 def _rgb(image_HWC: np.ndarray) -> np.ndarray:

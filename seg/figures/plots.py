@@ -32,13 +32,18 @@ def curves(history_csv: Path, best_epoch: int, folder: Path) -> None:
 
 
 def case_scores(rows: list[dict], score: str, mean: float, interval: tuple, path: Path) -> None:
-    """Plot one score of the cases (of many, the lowest), with the mean and its 95% interval."""
+    """Plot one score of the cases (of many, the lowest), with the mean and its 95% interval.
+
+    Rows with a class are one for each case and class.
+    """
     table = pd.DataFrame(rows).sort_values(score, na_position="first")[:MOST_CASES]
     figure = Figure(figsize=(6, max(2.0, 0.22 * len(table) + 1)))
     axes = figure.subplots()
     places = range(len(table))
     axes.barh(places, table[score].fillna(0), color="#4c78a8")
-    axes.set_yticks(places, table["case"], parse_math=False)
+    unit = "case and class" if "class" in table else "case"
+    names = table["case"] + " " + table["class"] if "class" in table else table["case"]
+    axes.set_yticks(places, names, parse_math=False)
     for i, value in enumerate(table[score]):
         if np.isnan(value):
             axes.text(0.01, i, "undefined: no target, none predicted", va="center", fontsize=7)
@@ -47,8 +52,8 @@ def case_scores(rows: list[dict], score: str, mean: float, interval: tuple, path
         axes.axvspan(*interval, color="black", alpha=0.12, linewidth=0)
     low, high = interval
     spread = "too few for an interval" if np.isnan(low) else f"95% interval {low:.3f} to {high:.3f}"
-    title = f"{score} per case: mean {mean:.3f}, {spread}"
-    axes.set(xlim=(0, 1), xlabel=score, ylabel="case", title=title)
+    title = f"{score} per {unit}: mean {mean:.3f}, {spread}"
+    axes.set(xlim=(0, 1), xlabel=score, ylabel=unit, title=title)
     axes.title.set_fontsize(9)
     axes.tick_params(axis="y", labelsize=7)
     axes.margins(y=0.01)

@@ -1,11 +1,14 @@
-"""Losses of overlap between the mask t and the probabilities p, both summed over pixels."""
+"""Losses of overlap between the mask t and the probabilities p, both summed over pixels.
+
+Of several classes, the mean over those that are not background, each against all others.
+"""
 
 from __future__ import annotations
 
 import keras
 from keras import KerasTensor, ops
 
-from seg.losses.base import SegmentationLoss
+from seg.losses.base import SegmentationLoss, mean_over_classes
 
 
 class _Overlap(SegmentationLoss):
@@ -23,8 +26,10 @@ class _Overlap(SegmentationLoss):
 
     def of(self, truth: KerasTensor, logits: KerasTensor) -> KerasTensor:
         """Return (B,) of float32 over 0..1."""
-        p = ops.sigmoid(logits)
-        shared, true, predicted = (ops.sum(x, axis=(1, 2, 3)) for x in (truth * p, truth, p))
+        return mean_over_classes(self._of_class, truth, logits)
+
+    def _of_class(self, t: KerasTensor, p: KerasTensor) -> KerasTensor:
+        shared, true, predicted = (ops.sum(x, axis=(1, 2, 3)) for x in (t * p, t, p))
         return 1 - self.ratio(shared, true, predicted)
 
     def get_config(self) -> dict:

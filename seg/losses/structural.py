@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import KerasTensor, ops
 
-from seg.losses.base import SegmentationLoss
+from seg.losses.base import SegmentationLoss, mean_over_classes
 
 K1, K2 = 0.01, 0.03
 
@@ -14,7 +14,8 @@ K1, K2 = 0.01, 0.03
 class SSIM(SegmentationLoss):
     """1 - SSIM of mask and probabilities, mean over all windows inside the picture.
 
-    Structural similarity after Wang et al. 2004 (doi 10.1109/TIP.2003.819861) for a range of 1.
+    Structural similarity after Wang et al. 2004 (doi 10.1109/TIP.2003.819861) for a range of 1. Of
+    several classes, the mean over those that are not background.
 
     Args:
         name: shown in logs.
@@ -41,11 +42,13 @@ class SSIM(SegmentationLoss):
                 f"loss {self.name}: window must fit into the picture. Received: "
                 f"{self.window} for {logits.shape[1]}x{logits.shape[2]}"
             )
-        p = ops.sigmoid(logits)
-        mean_t, mean_p = self._blur(truth), self._blur(p)
-        var_t = self._blur(truth * truth) - mean_t * mean_t
+        return mean_over_classes(self._of_class, truth, logits)
+
+    def _of_class(self, t: KerasTensor, p: KerasTensor) -> KerasTensor:
+        mean_t, mean_p = self._blur(t), self._blur(p)
+        var_t = self._blur(t * t) - mean_t * mean_t
         var_p = self._blur(p * p) - mean_p * mean_p
-        cov = self._blur(truth * p) - mean_t * mean_p
+        cov = self._blur(t * p) - mean_t * mean_p
         ssim = ((2 * mean_t * mean_p + K1**2) * (2 * cov + K2**2)) / (
             (mean_t * mean_t + mean_p * mean_p + K1**2) * (var_t + var_p + K2**2)
         )

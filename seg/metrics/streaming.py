@@ -1,6 +1,9 @@
 """Metrics drawn as curves during training: they watch, they are not the reported scores.
 
-All take a mask of 0 and 1 and logits, any shape with the batch first.
+All take a mask BHW1 and logits. One logit per pixel: the mask is of 0 and 1, a pixel is found where
+sigmoid(logit) >= 0.5. N logits: the mask holds the index of each pixel's class, 0 the background,
+and a pixel is given the class with the largest logit.
+Axes: B batch, H height, W width, N classes.
 """
 
 from __future__ import annotations
@@ -13,7 +16,8 @@ from keras import KerasTensor, ops
 class DiceCoef(keras.metrics.Mean):
     """Soft Dice of each batch as a whole, mean over batches: it depends on the batch size.
 
-    (2 sum(tp) + s) / (sum(t) + sum(p) + s), t the mask, p the probability.
+    (2 sum(tp) + s) / (sum(t) + sum(p) + s), t the mask, p the probability; of several classes, the
+    mean over those that are not background.
 
     Args:
         name: of the curve.
@@ -29,9 +33,21 @@ class DiceCoef(keras.metrics.Mean):
         self, y_true: KerasTensor, y_pred: KerasTensor, sample_weight: None = None
     ) -> None:
         """Add one batch."""
-        t, p = ops.cast(y_true, "float32"), ops.sigmoid(ops.cast(y_pred, "float32"))
-        value = (2 * ops.sum(t * p) + self.smooth) / (ops.sum(t) + ops.sum(p) + self.smooth)
+        t, z = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
+        n = z.shape[-1]
+        if n == 1:
+            value = self._soft_dice(t, ops.sigmoid(z))
+        else:
+            p = ops.softmax(z, axis=-1)
+            of_class = [
+                self._soft_dice(ops.cast(ops.equal(t, c), "float32"), p[..., c : c + 1])
+                for c in range(1, n)
+            ]
+            value = sum(of_class) / len(of_class)
         super().update_state(value)
+
+    def _soft_dice(self, t: KerasTensor, p: KerasTensor) -> KerasTensor:
+        return (2 * ops.sum(t * p) + self.smooth) / (ops.sum(t) + ops.sum(p) + self.smooth)
 
     def get_config(self) -> dict:
         """Return the constructor's arguments."""
@@ -39,7 +55,7 @@ class DiceCoef(keras.metrics.Mean):
 
 
 class _Pooled(keras.metrics.Metric):
-    """A ratio of the confusion counts of all pixels since the last reset, threshold 0.5.
+    """A ratio of the confusion counts of all pixels since the last reset.
 
     Args:
         name: of the curve.
@@ -54,7 +70,11 @@ class _Pooled(keras.metrics.Metric):
         self, y_true: KerasTensor, y_pred: KerasTensor, sample_weight: None = None
     ) -> None:
         """Add one batch."""
-        above, below = self.counted(y_true > 0.5, y_pred >= 0)
+        if y_pred.shape[-1] == 1:
+            above, below = self.counted(y_true > 0.5, y_pred >= 0)
+        else:
+            chosen = ops.argmax(y_pred, axis=-1, keepdims=True)
+            above, below = self.counted(ops.cast(y_true, "int32"), chosen)
         self.above.assign_add(_shares(above))
         self.below.assign_add(_shares(below))
 
@@ -77,7 +97,7 @@ def _shares(pixels: KerasTensor) -> KerasTensor:
 
 @keras.saving.register_keras_serializable(package="seg")
 class PooledAccuracy(_Pooled):
-    """(TP + TN) / all."""
+    """(TP + TN) / all; of several classes, the share of pixels that are given their own."""
 
     def counted(self, truth: KerasTensor, predicted: KerasTensor) -> tuple:
         """Return what is counted above and below the fraction bar."""
@@ -86,16 +106,17 @@ class PooledAccuracy(_Pooled):
 
 @keras.saving.register_keras_serializable(package="seg")
 class PooledSensitivity(_Pooled):
-    """TP / (TP + FN)."""
+    """TP / (TP + FN) of foreground against background: any class is as good as the right one."""
 
     def counted(self, truth: KerasTensor, predicted: KerasTensor) -> tuple:
         """Return what is counted above and below the fraction bar."""
-        return ops.logical_and(truth, predicted), truth
+        target = ops.cast(truth, "bool")
+        return ops.logical_and(target, predicted), target
 
 
 @keras.saving.register_keras_serializable(package="seg")
 class PooledSpecificity(_Pooled):
-    """TN / (TN + FP)."""
+    """TN / (TN + FP) of foreground against background: any class is as good as the right one."""
 
     def counted(self, truth: KerasTensor, predicted: KerasTensor) -> tuple:
         """Return what is counted above and below the fraction bar."""

@@ -13,6 +13,8 @@ from keras import KerasTensor, layers
 NORMALIZATIONS = ("none", "batch", "instance", "group")
 UPSAMPLINGS = ("transposed", "bilinear")
 GROUPS = 8
+# Of the running statistics: Keras' own 0.99 takes hundreds of steps before validation can use them.
+MOMENTUM = 0.9
 
 
 def conv(
@@ -23,11 +25,13 @@ def conv(
     strides: int = 1,
     dilation: int = 1,
     normalization: str = "batch",
+    scale: bool = True,
     activation: str | None = "relu",
 ) -> KerasTensor:
     """Convolve, normalize, activate: (B, H, W, C) to (B, H/strides, W/strides, filters).
 
-    A bias is left out where the normalization would take it away again.
+    A bias is left out where the normalization would take it away again; `scale` says whether that
+    has a factor for each filter.
     """
     x_BHWF = layers.Conv2D(
         filters,
@@ -38,11 +42,11 @@ def conv(
         use_bias=normalization == "none",
         kernel_initializer="he_normal",
     )(x_BHWC)
-    x_BHWF = normalized(x_BHWF, normalization)
+    x_BHWF = normalized(x_BHWF, normalization, scale)
     return layers.Activation(activation)(x_BHWF) if activation else x_BHWF
 
 
-def normalized(x_BHWF: KerasTensor, normalization: str) -> KerasTensor:
+def normalized(x_BHWF: KerasTensor, normalization: str, scale: bool = True) -> KerasTensor:
     """Normalize over the batch (synchronized between replicas), each channel, or 8 groups of them.
 
     Sources: Ioffe and Szegedy 2015, arXiv 1502.03167; Ulyanov et al. 2016, arXiv 1607.08022;
@@ -50,16 +54,16 @@ def normalized(x_BHWF: KerasTensor, normalization: str) -> KerasTensor:
     """
     require_one_of("normalization", normalization, NORMALIZATIONS)
     if normalization == "batch":
-        return layers.BatchNormalization(momentum=0.9, synchronized=True)(x_BHWF)
+        return layers.BatchNormalization(momentum=MOMENTUM, scale=scale, synchronized=True)(x_BHWF)
     if normalization == "instance":
-        return layers.GroupNormalization(groups=-1)(x_BHWF)
+        return layers.GroupNormalization(groups=-1, scale=scale)(x_BHWF)
     if normalization == "group":
         filters = x_BHWF.shape[-1]
         if filters % GROUPS:
             raise ValueError(
                 f"normalization=group needs multiples of {GROUPS} filters. Received: {filters}"
             )
-        return layers.GroupNormalization(groups=GROUPS)(x_BHWF)
+        return layers.GroupNormalization(groups=GROUPS, scale=scale)(x_BHWF)
     return x_BHWF
 
 
@@ -101,6 +105,9 @@ class ConvSchedule:
     def __post_init__(self) -> None:
         """Refuse what cannot be built, naming the argument."""
         require_levels(self.levels)
+        require_at_least("base_filters", self.base_filters, 1)
+        require_at_least("base_kernel", self.base_kernel, 1)
+        require_at_least("base_dilation", self.base_dilation, 1)
         if self.base_kernel % 2 == 0:
             raise ValueError(f"base_kernel must be odd. Received: {self.base_kernel}")
         if not 0 <= self.dropout * (self.levels - 1) < 1:
@@ -176,8 +183,19 @@ def side_logits(x_BHWF: KerasTensor, classes: int, scale: int, name: str) -> Ker
 
 def require_levels(levels: int) -> None:
     """Raise a ValueError where there is nothing to go down to."""
-    if levels < 2:
-        raise ValueError(f"levels must be 2 or more. Received: {levels}")
+    require_at_least("levels", levels, 2)
+
+
+def require_at_least(argument: str, received: int, least: int) -> None:
+    """Raise a ValueError naming the argument where it received less than makes sense."""
+    if received < least:
+        raise ValueError(f"{argument} must be {least} or more. Received: {received}")
+
+
+def require_rate(argument: str, received: float) -> None:
+    """Raise a ValueError naming the argument unless it received a share of what is dropped."""
+    if not 0 <= received < 1:
+        raise ValueError(f"{argument} must be at least 0 and less than 1. Received: {received}")
 
 
 def require_one_of(argument: str, received: str, choices: tuple[str, ...]) -> None:

@@ -6,11 +6,27 @@ Axes: B batch, H height, W width, C channels.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
+from keras import KerasTensor
 
-from seg.contracts import SegError
+from seg.contracts import SegError, first_line
+
+
+def functional(model: keras.Model, input_shape: tuple[int, int, int]) -> keras.Model:
+    """Give a model that is a class of its own an input of known shape (H, W, C).
+
+    Raises:
+        SegError: it is no model, or cannot be applied to such images.
+    """
+    if not isinstance(model, keras.Model):
+        raise SegError(f"model: must be a keras.Model. Received: {type(model).__name__}")
+    if getattr(model, "inputs", None):
+        return model
+    inputs = keras.Input(input_shape)
+    return keras.Model(inputs, _applied(model, inputs), name=model.name)
 
 
 def require_fit(
@@ -25,14 +41,11 @@ def require_fit(
         classes: the numbers of logits per pixel that the masks can teach.
 
     Raises:
-        SegError: it is no model, does not take images (B, H, W, channels), does not give
+        SegError: it does not take images (B, H, W, channels), does not give
             (B, H, W, one of `classes`), gives NaN, or probabilities instead of logits, or would
             not come back from a .keras file.
     """
-    if not isinstance(model, keras.Model):
-        raise SegError(f"model: must be a keras.Model. Received: {type(model).__name__}")
-    wanted = (None, *size, channels)
-    taken = model.input_shape if getattr(model, "inputs", None) else wanted
+    wanted, taken = (None, *size, channels), model.input_shape
     if len(taken) != 4 or any(t not in (None, w) for t, w in zip(taken, wanted, strict=True)):
         raise SegError(
             f"model {model.name}: input must be {wanted}, with dataset.image_size and "
@@ -41,7 +54,13 @@ def require_fit(
     noise_BHWC = np.random.default_rng(0).uniform(size=(2, *size, channels)).astype(np.float32)
     # Logits of a picture far from 0..1 leave 0..1 themselves, probabilities never do.
     noise_BHWC[1] = 1000 * noise_BHWC[1] - 500
-    output_BHWC = _output(model, noise_BHWC)
+    output_BHWC = _applied(model, noise_BHWC)
+    if not hasattr(output_BHWC, "shape"):
+        raise SegError(
+            f"model {model.name}: must have one output. Received: {type(output_BHWC).__name__} of "
+            f"{len(output_BHWC)}; return keras.Model(inputs, the output that answers)"
+        )
+    output_BHWC = keras.ops.convert_to_numpy(output_BHWC)
     if output_BHWC.shape not in [(2, *size, n) for n in classes]:
         shapes = " or ".join(str((None, *size, n)) for n in classes)
         raise SegError(
@@ -52,7 +71,8 @@ def require_fit(
     if not np.isfinite(output_BHWC[0]).all():
         raise SegError(f"model {model.name}: gives NaN or infinite values for an image of noise")
     finite = output_BHWC[np.isfinite(output_BHWC)]
-    if 0 <= finite.min() and finite.max() <= 1:
+    # Zeros alone are no probabilities but the first logits of a layer that starts from zeros.
+    if finite.min() >= 0 and finite.max() <= 1 and finite.any():
         raise SegError(
             f"model {model.name}: must give logits, and gives probabilities, "
             f"{finite.min():.3g} to {finite.max():.3g}; build it without its last activation "
@@ -61,13 +81,13 @@ def require_fit(
     _require_savable(model)
 
 
-def _output(model: keras.Model, images_BHWC: np.ndarray) -> np.ndarray:
+def _applied(model: keras.Model, images_BHWC: np.ndarray | KerasTensor) -> Any:  # noqa: ANN401
     try:
-        return keras.ops.convert_to_numpy(model(images_BHWC, training=False))
+        return model(images_BHWC, training=False)
     except Exception as error:  # the model may be anyone's, and raise anything
         raise SegError(
-            f"model {model.name}: cannot be applied to images {images_BHWC.shape} "
-            f"({type(error).__name__}: {str(error).strip().splitlines()[0]})"
+            f"model {model.name}: cannot be applied to images {tuple(images_BHWC.shape)} "
+            f"({type(error).__name__}: {first_line(error)})"
         ) from error
 
 
@@ -79,6 +99,6 @@ def _require_savable(model: keras.Model) -> None:
     except Exception as error:
         raise SegError(
             f"model {model.name}: cannot be saved and loaded again "
-            f"({str(error).strip().splitlines()[0]}); give its classes get_config, register them "
+            f"({first_line(error)}); give its classes get_config, register them "
             "with keras.saving.register_keras_serializable, and use no Lambda layer"
         ) from error

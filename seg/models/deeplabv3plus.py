@@ -15,7 +15,14 @@ from functools import partial
 import keras
 from keras import KerasTensor, layers, ops
 
-from seg.models.blocks import conv, enlarged, logits, require_multiple
+from seg.models.blocks import (
+    conv,
+    enlarged,
+    logits,
+    require_at_least,
+    require_multiple,
+    require_rate,
+)
 from seg.models.encoders import feature_maps
 
 
@@ -52,6 +59,8 @@ def deeplabv3plus(
         ValueError: H or W is no such multiple, or an argument is out of range.
     """
     require_multiple(input_shape, 16, "the output stride of the encoder")
+    require_rate("dropout", dropout)
+    require_at_least("the number of dilations", len(dilations), 1)
     inputs = keras.Input(input_shape)
     maps = feature_maps(inputs, encoder, weights, dilated=True)
     block = partial(conv, normalization=normalization, activation=activation)

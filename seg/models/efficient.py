@@ -13,7 +13,14 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from seg.models.blocks import conv, logits, require_multiple, require_one_of, upsampled
+from seg.models.blocks import (
+    conv,
+    logits,
+    require_multiple,
+    require_one_of,
+    require_rate,
+    upsampled,
+)
 from seg.models.encoders import STRIDES, feature_maps
 
 VARIANTS = tuple(f"b{n}" for n in range(8))
@@ -48,11 +55,12 @@ def efficient(
     Raises:
         ValueError: H or W is no such multiple, or an argument is out of range.
     """
-    require_one_of("model.variant", variant, VARIANTS)
+    require_one_of("variant", variant, VARIANTS)
+    require_rate("dropout", dropout)
     require_multiple(input_shape, STRIDES[-1], "the encoder halves it 5 times")
     if len(decoder_filters) != len(STRIDES):
         raise ValueError(
-            "model.decoder_filters must be five numbers, for strides 16, 8, 4, 2 and 1. "
+            "decoder_filters must be five numbers, for strides 16, 8, 4, 2 and 1. "
             f"Received: {list(decoder_filters)}"
         )
     inputs = keras.Input(input_shape)

@@ -15,7 +15,8 @@ import keras
 import numpy as np
 from keras import KerasTensor, layers, ops
 
-from seg.models.blocks import require_one_of
+from seg.contracts import first_line
+from seg.models.blocks import MOMENTUM, require_one_of
 
 RESNETS = {"resnet50": keras.applications.ResNet50, "resnet101": keras.applications.ResNet101}
 EFFICIENTNETS = {
@@ -41,8 +42,8 @@ def feature_maps(
 
     Trained weights get the pixels that they were trained with: the model itself scales them, and
     gives a grey value to each of the three channels of the trained network. Without weights the
-    first convolution has as many channels as the images. Batch normalization is synchronized
-    between devices.
+    first convolution has as many channels as the images. Batch normalization is that of
+    `seg.models.blocks`: synchronized between devices, with a momentum for short trainings.
 
     Args:
         images_BHWC: C is 1 or 3; H and W may be None.
@@ -59,11 +60,11 @@ def feature_maps(
     Raises:
         ValueError: the encoder or the weights are unknown, missing, or do not fit each other.
     """
-    require_one_of("model.encoder", encoder, tuple(RESNETS if dilated else ENCODERS))
+    require_one_of("encoder", encoder, tuple(RESNETS if dilated else ENCODERS))
     network = _network(encoder, weights, channels=3 if weights else images_BHWC.shape[-1])
     for layer in network.layers:
         if isinstance(layer, layers.BatchNormalization):
-            layer.synchronized = True
+            layer.synchronized, layer.momentum = True, MOMENTUM
     strides, prefixes = STRIDES, STAGES[encoder]
     if dilated:
         _dilate(network, prefixes[-1])
@@ -110,7 +111,7 @@ def _network(encoder: str, weights: str | None, channels: int) -> keras.Model:
                 f"model.weights: the ImageNet weights of {encoder} cannot be had ({error}); type "
                 "model.weights=PATH of that file, downloaded elsewhere, or model.weights=null"
             ) from error
-    if weights and not Path(weights).expanduser().is_file():
+    if weights is not None and not Path(weights).expanduser().is_file():
         raise ValueError(
             "model.weights must be null, imagenet or the path of a .weights.h5 or .h5 file. "
             f"Received: {weights}, which is no file"
@@ -127,10 +128,9 @@ def _load(network: keras.Model, encoder: str, path: Path) -> None:
             warnings.simplefilter("ignore")
             network.load_weights(path)
     except (ValueError, OSError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise ValueError(
             f"model.weights: {path} is no .weights.h5 or .h5 file of {encoder} without its "
-            f"classifier ({reason}); give such a file, imagenet or null"
+            f"classifier ({first_line(error)}); give such a file, imagenet or null"
         ) from error
     for layer in network.layers:
         if isinstance(layer, layers.Normalization):

@@ -15,20 +15,24 @@ from keras import KerasTensor, layers
 
 from seg.models.blocks import (
     GROUPS,
+    MOMENTUM,
     NORMALIZATIONS,
     UPSAMPLINGS,
+    conv,
     logits,
     normalized,
     require_levels,
     require_multiple,
     require_one_of,
+    require_rate,
     upsampled,
 )
 
 # The share of a block's filters in its three convolutions: the authors' sixth, third and half.
 SHARES = (0.167, 0.333, 0.5)
 
-_BatchShift = partial(layers.BatchNormalization, momentum=0.9, scale=False, synchronized=True)
+# Most of the normalizations have no scale.
+_shift = partial(conv, scale=False)
 
 
 def multires(
@@ -62,6 +66,7 @@ def multires(
         ValueError: H or W is no such multiple, or an argument is out of range.
     """
     require_levels(levels)
+    require_rate("dropout", dropout)
     require_one_of("normalization", normalization, NORMALIZATIONS)
     require_one_of("upsampling", upsampling, UPSAMPLINGS)
     require_multiple(input_shape, 2 ** (levels - 1), f"{levels} levels")
@@ -93,10 +98,10 @@ def _multires_block(
 ) -> KerasTensor:
     """See 3x3, 5x5 and 7x7 neighbourhoods by three convolutions in a row, and add the input."""
     widths = _widths(alpha * filters, normalization)
-    shortcut_BHWF = _conv(x_BHWC, sum(widths), 1, normalization, None)
+    shortcut_BHWF = _shift(x_BHWC, sum(widths), 1, normalization=normalization, activation=None)
     seen = []
     for width in widths:
-        x_BHWC = _conv(x_BHWC, width, 3, normalization, activation)
+        x_BHWC = _shift(x_BHWC, width, normalization=normalization, activation=activation)
         seen.append(x_BHWC)
     x_BHWF = normalized(layers.Concatenate()(seen), normalization)
     x_BHWF = _residual(shortcut_BHWF, x_BHWF, normalization, activation)
@@ -108,8 +113,8 @@ def _res_path(
 ) -> KerasTensor:
     """Bring a skip nearer to the decoder's features by `length` residual convolutions."""
     for _ in range(length):
-        shortcut_BHWF = _conv(x_BHWC, filters, 1, normalization, None)
-        x_BHWC = _conv(x_BHWC, filters, 3, normalization, activation)
+        shortcut_BHWF = _shift(x_BHWC, filters, 1, normalization=normalization, activation=None)
+        x_BHWC = _shift(x_BHWC, filters, normalization=normalization, activation=activation)
         x_BHWC = _residual(shortcut_BHWF, x_BHWC, normalization, activation)
     return x_BHWC
 
@@ -121,29 +126,13 @@ def _residual(
     return normalized(x_BHWF, normalization)
 
 
-def _conv(
-    x_BHWC: KerasTensor, filters: int, kernel: int, normalization: str, activation: str | None
-) -> KerasTensor:
-    """Act as `seg.models.blocks.conv`, but normalize over the batch without a scale."""
-    x_BHWF = layers.Conv2D(
-        filters,
-        kernel,
-        padding="same",
-        use_bias=normalization == "none",
-        kernel_initializer="he_normal",
-    )(x_BHWC)
-    if normalization == "batch":
-        x_BHWF = _BatchShift()(x_BHWF)
-    else:
-        x_BHWF = normalized(x_BHWF, normalization)
-    return layers.Activation(activation)(x_BHWF) if activation else x_BHWF
-
-
 def _logits(x_BHWF: KerasTensor, classes: int, normalization: str) -> KerasTensor:
     if normalization != "batch":
         return logits(x_BHWF, classes)
     x_BHWC = layers.Conv2D(classes, 1, use_bias=False, dtype="float32")(x_BHWF)
-    return _BatchShift(dtype="float32", name="logits")(x_BHWC)
+    return layers.BatchNormalization(
+        momentum=MOMENTUM, scale=False, synchronized=True, dtype="float32", name="logits"
+    )(x_BHWC)
 
 
 def _widths(block_filters: float, normalization: str) -> list[int]:

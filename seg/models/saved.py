@@ -9,7 +9,7 @@ import keras
 
 import seg.models.swin
 import seg.models.transunet  # noqa: F401  Keras finds only the layers of imported files
-from seg.contracts import SegError
+from seg.contracts import SegError, first_line
 from seg.models.supervised import DeeplySupervised
 
 
@@ -22,8 +22,13 @@ def load(path: Path) -> keras.Model:
     try:
         model = keras.saving.load_model(path, compile=False)
     except (ValueError, OSError, TypeError, KeyError, BadZipFile) as error:
+        if "Could not locate" in str(error):
+            raise SegError(
+                f"checkpoint: {path} has layers of another package; give model= (and "
+                "model._target_=) as in training"
+            ) from error
         raise SegError(
-            f"checkpoint: {path} is not a readable .keras file ({str(error).splitlines()[0]})"
+            f"checkpoint: {path} is not a readable .keras file ({first_line(error)})"
         ) from error
     return model.answering() if isinstance(model, DeeplySupervised) else model
 

@@ -18,11 +18,11 @@ SHARPENING_hw = np.array([[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]], "float32")
 def sharp(
     input_shape: tuple[int | None, int | None, int],
     levels: int = 5,
-    base_filters: int = 32,
+    base_filters: int = 16,
     base_kernel: int = 3,
     base_dilation: int = 1,
-    dropout: float = 0.0,
-    normalization: str = "none",
+    dropout: float = 0.05,
+    normalization: str = "batch",
     activation: str = "relu",
     upsampling: str = "transposed",
     classes: int = 1,
@@ -30,8 +30,8 @@ def sharp(
 ) -> keras.Model:
     """Build the model; arguments and errors as of `seg.models.unet.unet`.
 
-    The skip of level i passes the layer `sharp_i`, whose kernel no training changes. The defaults
-    are the setting of the authors' notebook.
+    The skip of level i passes the layer `sharp_i`, whose kernel no training changes. The authors'
+    notebook has base_filters=32, dropout=0 and normalization="none".
     """
     schedule = ConvSchedule(
         *(levels, base_filters, base_kernel, base_dilation, dropout),

@@ -15,6 +15,8 @@ import keras
 import numpy as np
 from keras import KerasTensor, initializers, layers, ops
 
+from seg.models.blocks import require_at_least
+
 _norm = partial(layers.LayerNormalization, epsilon=1e-5)
 # Called anew for each weight: one initializer draws the same numbers for every weight of a shape.
 _narrow = partial(initializers.TruncatedNormal, stddev=0.02)
@@ -51,6 +53,14 @@ def swin(
     Raises:
         ValueError: the windows do not tile every map, or heads do not divide the channels.
     """
+    for argument, least, value in (
+        ("patch_size", 2, patch_size),
+        ("window", 1, window),
+        ("the number of depths", 1, len(depths)),
+        *(("each of depths", 1, blocks) for blocks in depths),
+        *(("each of heads", 1, count) for count in heads),
+    ):
+        require_at_least(argument, value, least)
     _check_heads(embed_dim, depths, heads)
     _check_size(*input_shape[:2], patch_size, len(depths), window)
     stage = partial(_stage, window=window, mlp_ratio=mlp_ratio, dropout=dropout)
@@ -191,13 +201,20 @@ def _check_heads(embed_dim: int, depths: Sequence[int], heads: Sequence[int]) ->
     divides = all(embed_dim * 2**level % count == 0 for level, count in enumerate(heads))
     if len(heads) != len(depths) or not divides:
         raise ValueError(
-            "model=swin: model.heads must have as many numbers as model.depths, number i dividing "
+            "model.heads must have as many numbers as model.depths, number i dividing "
             f"model.embed_dim * 2**i. Received: heads={list(heads)}, depths={list(depths)}, "
             f"embed_dim={embed_dim}; type model.heads={[2**level for level in range(len(depths))]}"
         )
 
 
-def _check_size(height: int, width: int, patch_size: int, stages: int, window: int) -> None:
+def _check_size(
+    height: int | None, width: int | None, patch_size: int, stages: int, window: int
+) -> None:
+    if height is None or width is None:
+        raise ValueError(
+            "dataset.image_size must be fixed, since windows tile it. "
+            f"Received: {height}x{width}; type dataset.image_size=256"
+        )
     strides = [patch_size * 2**level for level in range(stages)]
     maps_HW = [(height // stride, width // stride) for stride in strides]
     whole = all(size % strides[-1] == 0 and size > strides[-1] for size in (height, width))
@@ -213,7 +230,7 @@ def _check_size(height: int, width: int, patch_size: int, stages: int, window: i
     if fitting:
         advice += f" or model.window={min(fitting, key=lambda side: abs(side - window))}"
     raise ValueError(
-        f"model=swin: dataset.image_size must be a multiple of {unit} (model.patch_size "
+        f"dataset.image_size must be a multiple of {unit} (model.patch_size "
         f"{patch_size} * 2**{stages - 1} * model.window {window}). Received: {height}x{width}; "
         f"type {advice}"
     )

@@ -191,21 +191,22 @@ def _doubled(x_BHWF: KerasTensor, upsampling: str) -> KerasTensor:
 def _check_numbers(
     hidden: int, depth: int, heads: int, stages: Sequence[int], decoder_filters: Sequence[int]
 ) -> None:
-    if hidden % heads:
+    if heads < 1 or hidden % heads:
         raise ValueError(
-            f"model=transunet: model.hidden must be a multiple of model.heads. Received: {hidden} "
-            f"and {heads}; type model.hidden={max(1, round(hidden / heads)) * heads}"
+            f"model.hidden must be a multiple of model.heads. Received: {hidden} "
+            f"and {heads}; type model.hidden={max(1, round(hidden / 12)) * 12} "
+            "model.heads=12"
         )
     if depth < 0:
-        raise ValueError(f"model=transunet: model.depth must be 0 or more. Received: {depth}")
+        raise ValueError(f"model.depth must be 0 or more. Received: {depth}")
     if not stages or min(stages) < 1:
         raise ValueError(
-            "model=transunet: model.stages must be numbers of blocks, each at least 1. "
+            "model.stages must be numbers of blocks, each at least 1. "
             f"Received: {list(stages)}; type model.stages=[3,4,9]"
         )
     if len(decoder_filters) != len(stages) + 1:
         raise ValueError(
-            "model=transunet: model.decoder_filters must have one number more than model.stages. "
+            "model.decoder_filters must have one number more than model.stages. "
             f"Received: {list(decoder_filters)} and {list(stages)}; type "
             f"model.decoder_filters={[16 * 2**n for n in reversed(range(len(stages) + 1))]}"
         )
@@ -215,7 +216,7 @@ def _check_size(input_shape: tuple[int | None, int | None, int], divisor: int) -
     height, width, _ = input_shape
     if height is None or width is None:
         raise ValueError(
-            "model=transunet: dataset.image_size must be fixed, since each place has its own "
+            "dataset.image_size must be fixed, since each place has its own "
             f"position embedding. Received: {height}x{width}; type dataset.image_size=224"
         )
     require_multiple(input_shape, divisor, f"{divisor} pixels to a token's side")

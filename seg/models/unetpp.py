@@ -21,6 +21,7 @@ from seg.models.blocks import (
     require_levels,
     require_multiple,
     require_one_of,
+    require_rate,
     upsampled,
 )
 from seg.models.supervised import supervised
@@ -30,15 +31,15 @@ def unetpp(
     input_shape: tuple[int | None, int | None, int],
     levels: int = 5,
     base_filters: int = 32,
-    dropout: float = 0.5,
-    normalization: str = "none",
+    dropout: float = 0.1,
+    normalization: str = "batch",
     activation: str = "relu",
     upsampling: str = "transposed",
     deep_supervision: bool = True,
     classes: int = 1,
     name: str = "unetpp",
 ) -> keras.Model:
-    """Build the model; the defaults are the setting of the authors' code.
+    """Build the model; the authors' code has dropout=0.5 and normalization="none".
 
     Args:
         input_shape: (H, W, C); H and W multiples of 2**(levels-1), or None.
@@ -57,6 +58,7 @@ def unetpp(
         ValueError: H or W is no such multiple, or an argument is out of range.
     """
     require_levels(levels)
+    require_rate("dropout", dropout)
     require_one_of("upsampling", upsampling, UPSAMPLINGS)
     require_multiple(input_shape, 2 ** (levels - 1), f"{levels} levels")
     filters = [base_filters * 2**level for level in range(levels)]

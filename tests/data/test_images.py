@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from seg.contracts import SegError
+from seg.contracts import Classes, SegError
 from seg.data.images import brightest, fit_image, fit_mask, read_image, read_mask, unfit
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -153,7 +153,9 @@ def test_a_truncated_file_is_refused_by_its_path(tmp_path, suffix, kept):
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("read", [lambda path: read_image(path, 1), lambda p: read_mask(p, 127)])
+@pytest.mark.parametrize(
+    "read", [lambda path: read_image(path, 1), lambda p: read_mask(p, Classes(127))]
+)
 def test_a_file_that_is_no_image_is_refused_by_its_path(tmp_path, read):
     path = tmp_path / "notes.png"
     path.write_text("not a picture\n" * 50)
@@ -167,19 +169,19 @@ def test_a_pure_colour_is_foreground(tmp_path, colour):
     pixels = np.zeros((3, 4, 3), np.uint8)
     pixels[1, 2] = colour
     Image.fromarray(pixels).save(tmp_path / "m.png")
-    mask_HW = read_mask(tmp_path / "m.png", 127)
+    mask_HW = read_mask(tmp_path / "m.png", Classes(127))
     assert mask_HW.dtype == bool
     assert np.argwhere(mask_HW).tolist() == [[1, 2]]
 
 
 def test_only_values_above_the_threshold_are_foreground(tmp_path, grey):
     Image.fromarray(grey).save(tmp_path / "m.png")
-    np.testing.assert_array_equal(read_mask(tmp_path / "m.png", 127), grey >= 128)
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png", Classes(127)), grey >= 128)
 
 
 def test_a_16_bit_mask_is_measured_in_units_of_255(tmp_path):
     cv2.imwrite(str(tmp_path / "m.png"), np.array([[0, 127 * 257, 128 * 257, 65535]], np.uint16))
-    assert read_mask(tmp_path / "m.png", 127).tolist() == [[False, False, True, True]]
+    assert read_mask(tmp_path / "m.png", Classes(127)).tolist() == [[False, False, True, True]]
     np.testing.assert_array_equal(brightest(tmp_path / "m.png"), [[0, 127, 128, 255]])
 
 
@@ -188,7 +190,7 @@ def test_the_opacity_of_a_mask_does_not_count(tmp_path):
     pixels[..., 3] = 255
     pixels[0, 0, 0] = 255
     Image.fromarray(pixels, "RGBA").save(tmp_path / "m.png")
-    assert read_mask(tmp_path / "m.png", 127).tolist() == [[True, False], [False, False]]
+    assert read_mask(tmp_path / "m.png", Classes(127)).tolist() == [[True, False], [False, False]]
 
 
 @pytest.mark.parametrize(("original", "size"), SIZES)
@@ -313,3 +315,53 @@ def test_the_thinnest_pictures_survive_both_ways(original):
     fitted = fit_image(np.full((*original, 1), 7, np.uint16), (8, 8))[..., 0]
     assert fitted.max() == 7
     np.testing.assert_array_equal(unfit(fitted.astype(np.float32), original), np.full(original, 7))
+
+
+LIVER = Classes(127, {"liver": 1, "tumour": 200})
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_with_labels_a_mask_holds_the_index_of_each_pixels_class(tmp_path, dtype):
+    cv2.imwrite(str(tmp_path / "m.png"), np.array([[0, 200, 1], [1, 0, 200]], dtype))
+    mask_HW = read_mask(tmp_path / "m.png", LIVER)
+    assert mask_HW.dtype == np.uint8
+    assert mask_HW.tolist() == [[0, 2, 1], [1, 0, 2]]
+
+
+def test_the_index_of_a_class_is_its_place_in_the_mapping_not_its_value(tmp_path):
+    cv2.imwrite(str(tmp_path / "m.png"), np.array([[0, 7, 60000]], np.uint16))
+    classes = Classes(127, {"late": 60000, "early": 7})
+    assert read_mask(tmp_path / "m.png", classes).tolist() == [[0, 2, 1]]
+
+
+def test_the_label_of_a_picture_with_a_palette_is_its_index_there(tmp_path):
+    picture = Image.fromarray(np.array([[0, 1, 200]], np.uint8), "P")
+    picture.putpalette([0, 0, 0, 255, 0, 0] + [90, 90, 90] * 254)
+    picture.save(tmp_path / "m.png")
+    assert read_mask(tmp_path / "m.png", LIVER).tolist() == [[0, 1, 2]]
+
+
+def test_a_value_without_a_label_is_refused_with_file_value_and_names(tmp_path):
+    cv2.imwrite(str(tmp_path / "m.png"), np.array([[0, 1, 3, 9]], np.uint8))
+    with pytest.raises(SegError) as caught:
+        read_mask(tmp_path / "m.png", LIVER)
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path}/m.png: pixels must be 0 or named in ")
+    assert "dataset.labels={liver: 1, tumour: 200}, received 3; name that value" in message
+
+
+def test_there_may_be_254_labels_and_255_is_one_of_them(tmp_path):
+    values = [*range(1, 254), 255]
+    cv2.imwrite(str(tmp_path / "m.png"), np.array([[0, 1, 253, 255]], np.uint8))
+    many = Classes(127, {f"c{value}": value for value in values})
+    assert read_mask(tmp_path / "m.png", many).tolist() == [[0, 1, 253, 254]]
+
+
+@pytest.mark.parametrize(("original", "size"), SIZES)
+def test_a_mask_of_indices_is_fitted_as_the_mask_of_each_class(original, size):
+    mask_HW = np.random.default_rng(0).integers(0, 4, original, np.uint8)
+    fitted = fit_mask(mask_HW, size)
+    assert fitted.dtype == np.uint8
+    assert set(np.unique(fitted)) <= {0, 1, 2, 3}
+    for index in (1, 2, 3):
+        np.testing.assert_array_equal(fitted == index, fit_mask(mask_HW == index, size))

@@ -3,6 +3,7 @@
 from collections import Counter
 from itertools import pairwise
 
+import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,6 +11,7 @@ import tensorflow as tf
 from seg.augment.chain import chain
 from seg.augment.geometry import Rotate, Shift
 from seg.augment.intensity import Brightness
+from seg.contracts import Classes
 from seg.data import folder
 from seg.data.images import fit_image, fit_mask, read_image, read_mask
 from seg.data.pipeline import Slices, endless, load, once
@@ -61,7 +63,7 @@ def assert_equal_streams(a, b, batches):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_load_gives_16_bit_images_and_binary_masks_at_the_asked_size(cases, channels):
-    slices = load(cases, (16, 24), channels, 127)
+    slices = load(cases, (16, 24), channels, Classes(127))
     assert slices.images_NHWC.dtype == np.uint16
     assert slices.images_NHWC.shape == (24, 16, 24, channels)
     assert slices.images_NHWC.max() > 40000
@@ -71,18 +73,18 @@ def test_load_gives_16_bit_images_and_binary_masks_at_the_asked_size(cases, chan
 
 
 def test_load_keeps_the_order_and_the_pairs(cases):
-    slices = load(cases, (16, 24), 1, 127)
+    slices = load(cases, (16, 24), 1, Classes(127))
     members = [s for case in cases for s in case.slices]
     assert slices.ids == tuple(s.id for s in members)
     for i in (0, 9, 23):
         image_HWC = fit_image(read_image(members[i].image, 1), (16, 24))
-        mask_HW = fit_mask(read_mask(members[i].mask, 127), (16, 24))
+        mask_HW = fit_mask(read_mask(members[i].mask, Classes(127)), (16, 24))
         np.testing.assert_array_equal(slices.images_NHWC[i], image_HWC)
         np.testing.assert_array_equal(slices.masks_NHW1[i, ..., 0], mask_HW)
 
 
 def test_load_applies_the_mask_threshold(cases):
-    assert load(cases, (16, 16), 1, 255).masks_NHW1.max() == 0
+    assert load(cases, (16, 16), 1, Classes(255)).masks_NHW1.max() == 0
 
 
 def test_as_float_spans_exactly_0_to_1():
@@ -227,3 +229,37 @@ def test_all_replicas_always_get_equal_shares(n, batch, replicas, size):
     stream = drawn(dataset, -1)
     assert stream[:n] == list(range(n))
     assert len(stream) - n < replicas
+
+
+def test_labels_are_loaded_as_indices_at_the_asked_size(tmp_path):
+    stripes = np.zeros((8, 8), np.uint8)
+    stripes[:, 2:4], stripes[:, 4:] = 40, 7
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+        cv2.imwrite(str(tmp_path / kind / "a.png"), stripes)
+    slices = load(folder.read(tmp_path, None), (4, 4), 1, Classes(0, {"x": 7, "y": 40}))
+    assert slices.masks_NHW1.dtype == np.uint8
+    assert slices.masks_NHW1[0, ..., 0].tolist() == [[0, 2, 1, 1]] * 4
+
+
+def test_augmented_masks_hold_the_same_indices_each_moved_like_a_mask_of_its_own():
+    """Between the classes 1 and 3 the mask never passes through 2."""
+    index = np.random.default_rng(1).choice([0, 1, 3], (10, 14, 1)).astype(np.float32)
+    augment, image = chain(AUGMENT), tf.zeros((10, 14, 1))
+    for k in range(8):
+        _, moved = augment(image, tf.constant(index), tf.constant([0, k], tf.int64))
+        assert set(np.unique(moved)) == {0, 1, 3}
+        for c in (1, 3):
+            single = tf.constant((index == c).astype(np.float32))
+            _, alone = augment(image, single, tf.constant([0, k], tf.int64))
+            np.testing.assert_array_equal(moved.numpy() == c, alone.numpy() == 1)
+
+
+def test_the_stream_gives_indices_as_floats():
+    plain = patterned(3)
+    index = np.random.default_rng(1).choice([0, 1, 3], plain.masks_NHW1.shape).astype(np.uint8)
+    slices = Slices(plain.ids, plain.images_NHWC, index)
+    for batches in (endless(slices, 3, 0).take(1), once(slices, 3)):
+        ((_, mask),) = batches.as_numpy_iterator()
+        assert mask.dtype == np.float32
+        assert sorted(mask.ravel()) == sorted(index.ravel())

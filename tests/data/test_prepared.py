@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from seg.contracts import SegError
+from seg.contracts import Classes, SegError
 from seg.data import prepared
 from seg.data.intensity import AsStored, Percentiles
 from seg.data.nifti import NiftiPairs
@@ -564,3 +564,45 @@ def test_checksums_are_those_of_the_tool(ready, tmp_path):
             == line[f"{kind}_sha256"]
             == prepared.sha256(Path(home, line[kind]))
         )
+
+
+# Several classes
+
+
+def test_labels_that_are_not_merged_stay_in_the_masks_and_all_count_as_target(raw, root):
+    source = raw("a")
+    label = np.zeros((5, 6, 3), np.uint8)
+    label[1:3, 2:4, 0], label[0, 0, 0], label[0, 0, 1] = 1, 3, 3
+    write(source / "a" / "label.nii", label)
+    kept = Recipe(Percentiles(0, 100), [0, 1, 3], None, True, 8, merge_labels=False)
+    said = SAID | {"prepare": {"merge_labels": False}}
+    (found,) = prepared.read(do(source, root, said=said, recipe=kept), classes=NAMED)
+    stored = [cv2.imread(str(s.mask), cv2.IMREAD_UNCHANGED) for s in found.slices]
+    # A slice may be turned or mirrored, its values stay as many.
+    assert [np.bincount(mask.ravel(), minlength=4).tolist() for mask in stored] == [
+        [25, 4, 0, 1],
+        [29, 0, 0, 1],
+        [30, 0, 0, 0],
+    ]
+    assert [slice_.target_px for slice_ in found.slices] == [5, 1, 0]
+
+
+def test_a_dataset_from_before_labels_could_be_kept_apart_fits_where_they_are_merged(ready, root):
+    home = ready("a")
+    merged, kept = (
+        SAID | {"prepare": SAID["prepare"] | {"merge_labels": m}} for m in (True, False)
+    )
+    assert prepared.find(root, merged) == prepared.find(root, SAID) == home
+    message = refusal(lambda: prepared.find(root, kept))
+    assert "was prepared otherwise (dataset.prepare.merge_labels=true): set the same" in message
+
+
+NAMED = Classes(127, {"lesion": 1, "scar": 3})
+
+
+def test_masks_whose_labels_were_merged_have_no_classes_to_name(ready):
+    home = ready("a")
+    message = refusal(lambda: prepared.read(home, classes=NAMED))
+    assert message.startswith(f"{home} was prepared with dataset.prepare.merge_labels=true")
+    assert "take dataset.prepare.merge_labels=false and give dataset.source=PATH" in message
+    assert prepared.read(home, classes=Classes(127, {"lesion": 255})) == prepared.read(home)

@@ -211,3 +211,40 @@ def test_a_target_that_the_publisher_does_not_name_is_refused():
     recipe = Recipe(AsStored(), None, [2], True, 8)
     with pytest.raises(SegError, match=r"target_labels=\[2\]"):
         recipe.mask(np.zeros((2, 2), int), (0, 1), (2, 2))
+
+
+def keeping(target=None, known=None):
+    return Recipe(AsStored(), known, target, True, 8, merge_labels=False)
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (None, [[0, 1, 2], [3, 255, 0]]),
+        ([1, 3], [[0, 1, 0], [3, 0, 0]]),
+        ([255], [[0, 0, 0], [0, 255, 0]]),
+    ],
+)
+def test_labels_that_are_not_merged_keep_their_values(target, expected):
+    mask = keeping(target).mask(LABEL, None, LABEL.shape)
+    assert mask.dtype == np.uint8
+    assert mask.tolist() == expected
+
+
+def test_a_mask_of_labels_grows_to_the_nearest_pixel_centre():
+    label = np.array([[1, 3]])
+    assert keeping().mask(label, None, (2, 6)).tolist() == [[1, 1, 1, 3, 3, 3]] * 2
+
+
+@pytest.mark.parametrize("value", [256, 1000, -1])
+def test_a_label_that_a_mask_cannot_keep_is_refused_unless_it_is_no_target(value):
+    label = np.array([[0, 1, value]])
+    with pytest.raises(SegError, match=rf"holds the label {value}, a mask keeps 1 to 255: name"):
+        keeping().mask(label, None, label.shape)
+    assert keeping([1]).mask(label, None, label.shape).tolist() == [[0, 1, 0]]
+    assert recipe().mask(label, None, label.shape).tolist() == [[0, 255, 255]]
+
+
+def test_an_unknown_label_is_refused_whether_or_not_labels_are_merged():
+    with pytest.raises(SegError, match="holds the label 3, 255, known are 0, 1, 2"):
+        keeping([1], [0, 1, 2]).mask(LABEL, None, LABEL.shape)

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from seg.config import conf_dir
-from seg.contracts import SegError
+from seg.contracts import Classes, SegError
 from seg.data.check import verified
 from seg.data.synthetic import phantom
 
@@ -111,7 +111,7 @@ def test_the_cohort_has_the_asked_patients_slices_and_size(tmp_path):
 
 def test_the_cohort_passes_the_check_and_its_masks_are_0_and_255(tmp_path):
     cases = phantom(tmp_path, **SMALL)
-    verified(cases, 1, 127)
+    verified(cases, 1, Classes(127))
     values = np.unique([masks(case) for case in cases])
     assert values.tolist() == [0, 255]
 
@@ -182,3 +182,32 @@ def test_no_grey_level_threshold_solves_the_default_cohort(tmp_path):
     assert np.shape(dice)[1] == 256
     best = np.mean(dice, axis=0).max()
     assert 0.3 < best < 0.6
+
+
+def test_of_two_classes_the_first_is_the_organ_of_one_class_and_the_second_the_spine(tmp_path):
+    one, two = phantom(tmp_path, **SMALL), phantom(tmp_path, **SMALL, classes=2)
+    assert len(list(tmp_path.iterdir())) == 2
+    organs = spines = 0
+    for before, case in zip(one, two, strict=True):
+        for organ_HW, mask_HW, slice_ in zip(masks(before), masks(case), case.slices, strict=True):
+            assert set(np.unique(mask_HW)) <= {0, 1, 2}
+            np.testing.assert_array_equal(mask_HW == 1, organ_HW == 255)
+            image_HW = cv2.imread(str(slice_.image), cv2.IMREAD_UNCHANGED)
+            assert image_HW[mask_HW == 2].mean() > image_HW[mask_HW != 2].mean() + 60
+            organs, spines = organs + (mask_HW == 1).any(), spines + (mask_HW == 2).any()
+    assert organs <= 9
+    assert spines == 15
+
+
+def test_of_two_classes_the_images_are_those_of_one(tmp_path):
+    one, two = phantom(tmp_path, **SMALL), phantom(tmp_path, **SMALL, classes=2)
+    for before, case in zip(one, two, strict=True):
+        for a, b in zip(before.slices, case.slices, strict=True):
+            assert a.image != b.image
+            assert a.image.read_bytes() == b.image.read_bytes()
+
+
+def test_another_number_of_classes_is_refused(tmp_path):
+    with pytest.raises(SegError, match=r"dataset\.reader\.classes must be 1 or 2\. Received: 3"):
+        phantom(tmp_path, **SMALL, classes=3)
+    assert not list(tmp_path.iterdir())

@@ -9,8 +9,10 @@ from seg.figures.pictures import (
     GAP_PX,
     PANEL_PX,
     PREDICTION_RGB,
+    PREDICTIONS_RGB,
     SMALLEST_PX,
     TRUTH_RGB,
+    TRUTHS_RGB,
     overlay,
     sheet,
     triptych,
@@ -20,6 +22,7 @@ from seg.figures.pictures import (
 # Large enough to be drawn pixel for pixel.
 SIZE = 256, 300
 NO_MASK = np.zeros(SIZE, bool)
+NO_MAP = np.zeros((*SIZE, 1))
 
 
 def box(top, bottom, left, right):
@@ -66,14 +69,14 @@ def test_a_picture_that_cannot_be_written_is_an_os_error(tmp_path):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_triptych_is_three_panels_wide_and_a_caption_higher(channels):
-    picture = triptych(np.zeros((*SIZE, channels)), NO_MASK, np.zeros(SIZE))
+    picture = triptych(np.zeros((*SIZE, channels)), NO_MAP, NO_MAP)
     assert picture.shape == (256 + CAPTION_PX, 900, 3)
     assert picture.dtype == np.uint8
 
 
 def test_a_triptych_shows_input_truth_and_probability_from_left_to_right():
     image_HWC = np.full((*SIZE, 3), (1.0, 0.4, 0.0))
-    picture = triptych(image_HWC, box(0, 10, 0, 300), np.full(SIZE, 0.6))[CAPTION_PX:]
+    picture = triptych(image_HWC, box(0, 10, 0, 300)[..., None], NO_MAP + 0.6)[CAPTION_PX:]
     assert coloured(picture[:, :300], (255, 102, 0)).all()
     assert coloured(picture[:10, 300:600], (255, 255, 255)).all()
     assert coloured(picture[10:, 300:600], (0, 0, 0)).all()
@@ -81,12 +84,12 @@ def test_a_triptych_shows_input_truth_and_probability_from_left_to_right():
 
 
 def test_every_panel_of_a_triptych_has_a_caption_above():
-    strip = triptych(np.zeros((*SIZE, 1)), NO_MASK, np.zeros(SIZE))[:CAPTION_PX]
+    strip = triptych(NO_MAP, NO_MAP, NO_MAP)[:CAPTION_PX]
     assert all(panel.max() > 200 for panel in np.hsplit(strip, 3))
 
 
 def test_values_beyond_the_range_are_clipped_not_wrapped():
-    picture = triptych(np.full((*SIZE, 1), 1.5), NO_MASK, np.full(SIZE, -0.5))[CAPTION_PX:]
+    picture = triptych(NO_MAP + 1.5, NO_MAP, NO_MAP - 0.5)[CAPTION_PX:]
     assert coloured(picture[:, :300], (255, 255, 255)).all()
     assert coloured(picture[:, 600:], (0, 0, 0)).all()
 
@@ -146,7 +149,7 @@ def test_a_small_picture_is_enlarged_by_the_least_whole_number_that_suffices(siz
     zeros, no_mask = np.zeros((*size, 1)), np.zeros(size, bool)
     assert min(size) * times >= SMALLEST_PX > min(size) * (times - 1)
     assert overlay(zeros, no_mask, no_mask).shape == (*wanted, 3)
-    assert triptych(zeros, no_mask, np.zeros(size)).shape == (wanted[0], 3 * wanted[1], 3)
+    assert triptych(zeros, zeros, zeros).shape == (wanted[0], 3 * wanted[1], 3)
 
 
 def test_the_outline_of_an_enlarged_picture_stays_one_pixel_thin():
@@ -261,3 +264,73 @@ def test_a_sheet_leaves_its_images_and_masks_as_they_were():
     sheet([(image_HWC, mask_HW, "a")])
     assert (image_HWC == 0.5).all()
     np.testing.assert_array_equal(mask_HW, kept)
+
+
+# Several classes
+
+
+def two_boxes(first, second):
+    mask_HW = np.zeros(SIZE, np.uint8)
+    mask_HW[first], mask_HW[second] = 1, 2
+    return mask_HW
+
+
+LEFT, RIGHT = np.s_[20:40, 20:60], np.s_[20:40, 100:150]
+LOW_LEFT, LOW_RIGHT = np.s_[120:140, 20:60], np.s_[120:140, 100:150]
+
+
+def rim(box):
+    rows, columns = box
+    outline_HW = NO_MASK.copy()
+    outline_HW[box] = True
+    outline_HW[rows.start + 1 : rows.stop - 1, columns.start + 1 : columns.stop - 1] = False
+    return outline_HW
+
+
+def test_the_outlines_of_classes_have_colours_of_their_own_on_either_side():
+    picture = overlay(NO_MAP, two_boxes(LEFT, RIGHT), two_boxes(LOW_LEFT, LOW_RIGHT), ["a", "b"])
+    picture = picture[2 * CAPTION_PX :]
+    boxes = (LEFT, TRUTHS_RGB[0]), (RIGHT, TRUTHS_RGB[1])
+    boxes += (LOW_LEFT, PREDICTIONS_RGB[0]), (LOW_RIGHT, PREDICTIONS_RGB[1])
+    for box_, colour in boxes:
+        np.testing.assert_array_equal(coloured(picture, colour), rim(box_))
+    assert len({*TRUTHS_RGB, *PREDICTIONS_RGB}) == 8
+
+
+def test_touching_classes_are_outlined_apart():
+    mask_HW = two_boxes(np.s_[20:40, 20:60], np.s_[20:40, 60:90])
+    picture = overlay(NO_MAP, mask_HW, NO_MASK, ["a", "b"])[2 * CAPTION_PX :]
+    assert coloured(picture, TRUTHS_RGB[0])[25, [20, 59]].all()
+    assert coloured(picture, TRUTHS_RGB[1])[25, [60, 89]].all()
+
+
+def test_the_legend_of_classes_names_them_in_both_colours():
+    strips = overlay(NO_MAP, NO_MASK, NO_MASK, ["liver", "tumour"])[: 2 * CAPTION_PX]
+    for strip, colours in zip(np.vsplit(strips, 2), (TRUTHS_RGB, PREDICTIONS_RGB), strict=True):
+        hues = strip[strip.max(axis=-1) > 150].astype(float)
+        hues /= hues.max(axis=-1, keepdims=True)
+        for colour in colours[:2]:
+            assert np.abs(hues - np.array(colour) / max(colour)).sum(axis=-1).min() < 0.2
+
+
+def test_more_classes_than_colours_begin_again():
+    mask_HW = NO_MASK.astype(np.uint8)
+    mask_HW[LEFT] = 5
+    picture = overlay(NO_MAP, mask_HW, NO_MASK, list("abcde"))[2 * CAPTION_PX :]
+    np.testing.assert_array_equal(coloured(picture, TRUTHS_RGB[0]), rim(LEFT))
+
+
+def test_one_class_with_a_name_is_drawn_as_one_without():
+    mask_HW = box(5, 15, 5, 25)
+    named = overlay(NO_MAP, mask_HW.astype(np.uint8), NO_MASK, ["lesion"])[2 * CAPTION_PX :]
+    np.testing.assert_array_equal(named, overlay(NO_MAP, mask_HW, NO_MASK)[CAPTION_PX:])
+
+
+def test_a_triptych_of_classes_shows_each_in_its_colour_the_darker_the_less_probable():
+    truth_HWK, p_HWK = np.zeros((*SIZE, 2)), np.zeros((*SIZE, 2))
+    truth_HWK[:10, :, 0], truth_HWK[10:, :, 1] = 1, 1
+    p_HWK[:10, :, 0], p_HWK[10:, :, 1] = 1, 0.5
+    picture = triptych(NO_MAP, truth_HWK, p_HWK)[CAPTION_PX:]
+    assert coloured(picture[:10, 300:], TRUTHS_RGB[0]).all()
+    assert coloured(picture[10:, 300:600], TRUTHS_RGB[1]).all()
+    assert coloured(picture[10:, 600:], (32, 78, 128)).all()

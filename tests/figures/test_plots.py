@@ -109,6 +109,17 @@ def test_many_cases_make_the_plot_higher(tmp_path):
     assert drawn(tmp_path / "30.png").shape[0] > 1.5 * drawn(tmp_path / "3.png").shape[0]
 
 
+def test_a_row_for_each_class_is_drawn_by_case_and_class(tmp_path):
+    per_case = rows(*np.linspace(0, 1, 8))
+    per_class = [row | {"class": name} for row in per_case for name in ("liver", "tumour")]
+    given = {"case": per_case, "one": per_class[::2], "both": per_class}
+    for name, table in given.items():
+        case_scores(table, "dice", 0.5, (0.4, 0.6), tmp_path / f"{name}.png")
+    case, one, both = (drawn(tmp_path / f"{name}.png") for name in given)
+    assert differ(case, one)
+    assert both.shape[0] > one.shape[0] == case.shape[0]
+
+
 def described(sides, patients=4, targets=(0, 100, 300)):
     """Return what `statistics` takes: for each patient of a side a slice with each target.
 

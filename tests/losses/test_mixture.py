@@ -182,3 +182,17 @@ def test_serialised_and_back_the_terms_are_the_same(pair):
         "smooth": 2.0,
     }
     assert float(again(t, logit(p))) == float(mixture(t, logit(p)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_every_yaml_teaches_several_classes(name, dtype):
+    """A step against the gradient raises the logit of each pixel's own class."""
+    index = np.zeros((2, 16, 16, 1))
+    index[:, 2:8, 2:8], index[:, 9:14, 9:14] = 1, 2
+    logits = tf.Variable(tf.zeros((2, 16, 16, 3)))
+    with tf.GradientTape() as tape:
+        value = from_yaml(name)(ops.cast(index, dtype), ops.cast(logits, dtype))
+    gradient = np.take_along_axis(tape.gradient(value, logits).numpy(), index.astype(int), axis=-1)
+    assert np.isfinite(float(value))
+    assert (gradient[index > 0] < 0).all()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import ops
-from scipy.special import expit, logit
+from scipy.special import expit, logit, softmax
 
 from seg.losses.overlap import Dice, IoU
 
@@ -129,3 +129,67 @@ def test_serialised_and_back_it_is_the_same(pair, kind):
     assert type(again) is kind
     assert (again.name, again.per, again.smooth) == ("mine", "batch", 3.0)
     assert float(again(t, logit(p))) == float(loss(t, logit(p)))
+
+
+# Several classes
+
+
+def one_hot(truth_BHW1, n):
+    return np.eye(n)[truth_BHW1[..., 0].astype(int)]
+
+
+@pytest.fixture
+def four():
+    """Indices BHW1 of four classes, the last in one sample only, and logits BHWN."""
+    rng = np.random.default_rng(0)
+    t = rng.integers(0, 3, (3, 5, 6, 1))
+    t[1, :2] = 3
+    return t.astype(float), rng.normal(0, 2, (3, 5, 6, 4))
+
+
+@BOTH
+@pytest.mark.parametrize("per", ["sample", "batch"])
+def test_of_several_classes_it_is_the_mean_over_those_that_are_not_background(
+    four, kind, formula, per
+):
+    t, logits = four
+    truth, p = one_hot(t, 4), softmax(logits, axis=-1)
+    parts = [np.s_[i] for i in range(3)] if per == "sample" else [np.s_[:]]
+    wanted = [formula(truth[part][..., c], p[part][..., c]) for part in parts for c in (1, 2, 3)]
+    value = kind("loss", reduction=per)(t, logits)
+    assert float(value) == pytest.approx(np.mean(wanted), rel=1e-5)
+
+
+@KIND
+@pytest.mark.parametrize("per", ["sample", "batch"])
+def test_two_logits_of_which_the_background_s_is_0_are_one_logit(pair, kind, per):
+    t, p = pair
+    z = logit(p)
+    two = np.concatenate([np.zeros_like(z), z], axis=-1)
+    loss = kind("loss", reduction=per)
+    assert float(loss(t, two)) == pytest.approx(float(loss(t, z)), rel=1e-6)
+
+
+def test_dice_of_two_pixels_and_three_classes_by_hand():
+    """Both are class 2, one is given it for sure, the other class 1.
+
+    Class 1: 1 - 1 / (0 + 1 + 1) = 1/2; class 2: 1 - (2 + 1) / (2 + 1 + 1) = 1/4.
+    """
+    t = np.array([2.0, 2.0]).reshape(1, 1, 2, 1)
+    logits = np.array([[-50.0, -50, 50], [-50, 50, -50]]).reshape(1, 1, 2, 3)
+    assert float(Dice("dice")(t, logits)) == pytest.approx(3 / 8)
+
+
+@KIND
+def test_a_perfect_prediction_of_several_classes_costs_nothing(four, kind):
+    t, _ = four
+    assert float(kind("loss")(t, 60 * one_hot(t, 4))) == pytest.approx(0, abs=1e-6)
+
+
+@KIND
+def test_one_logit_gives_bit_for_bit_the_formula_on_its_sigmoid(pair, kind):
+    t, z = (ops.cast(x, "float32") for x in (pair[0], logit(pair[1])))
+    p = ops.sigmoid(z)
+    shared, true, predicted = (ops.sum(x, axis=(1, 2, 3)) for x in (t * p, t, p))
+    wanted = 1 - kind("loss").ratio(shared, true, predicted)
+    np.testing.assert_array_equal(np.array(kind("loss").call(t, z)), np.array(wanted))

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from scipy.special import expit, logit
+from scipy.special import expit, logit, softmax
 
 from seg.losses.pixel import BinaryCrossentropy
 
@@ -75,3 +75,33 @@ def test_serialised_and_back_it_is_the_same():
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
     assert type(again) is BinaryCrossentropy
     assert (again.name, again.per) == ("mine", "batch")
+
+
+@pytest.mark.parametrize("per", ["sample", "batch"])
+def test_of_several_classes_it_is_the_categorical_cross_entropy(per):
+    rng = np.random.default_rng(0)
+    t, logits = rng.integers(0, 4, (3, 5, 6, 1)), rng.normal(0, 3, (3, 5, 6, 4))
+    p = np.take_along_axis(softmax(logits, axis=-1), t, axis=-1)
+    value = BinaryCrossentropy("bce", reduction=per)(t.astype(float), logits)
+    assert float(value) == pytest.approx(-np.log(p).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("per", ["sample", "batch"])
+def test_two_logits_of_which_the_background_s_is_0_are_one_logit(pair, per):
+    t, p = pair
+    z = logit(p)
+    two = np.concatenate([np.zeros_like(z), z], axis=-1)
+    loss = BinaryCrossentropy("bce", reduction=per)
+    assert float(loss(t, two)) == pytest.approx(float(loss(t, z)), rel=1e-6)
+
+
+def test_three_classes_that_are_all_the_same_cost_log_three():
+    value = BinaryCrossentropy("bce")(np.full((1, 2, 2, 1), 2.0), np.full((1, 2, 2, 3), 7.0))
+    assert float(value) == pytest.approx(np.log(3))
+
+
+@pytest.mark.parametrize(("truth", "wanted"), [(0, 2e4), (1, 0)])
+def test_extreme_logits_of_several_classes_cost_their_difference(truth, wanted):
+    logits = np.tile([-1e4, 1e4, 0], (1, 3, 3, 1))
+    value = BinaryCrossentropy("bce")(np.full((1, 3, 3, 1), truth, float), logits)
+    assert float(value) == pytest.approx(wanted, abs=1e-6)

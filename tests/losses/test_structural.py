@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 from scipy.ndimage import gaussian_filter
-from scipy.special import expit, logit
+from scipy.special import expit, logit, softmax
 
 from seg.losses.structural import SSIM
 
@@ -104,3 +104,21 @@ def test_serialised_and_back_it_is_the_same(pair):
     assert type(again) is SSIM
     assert again.get_config() == {"name": "mine", "reduction": "batch", "window": 5, "sigma": 0.7}
     assert float(again(t, logit(p))) == float(loss(t, logit(p)))
+
+
+def test_of_several_classes_it_is_the_mean_over_those_that_are_not_background(pair):
+    """Class 1 as in the pair; class 2 is the box of the other sample."""
+    t, _ = pair
+    index = np.where(t == 1, 1, 2 * (t[::-1] == 1))
+    logits = np.random.default_rng(1).normal(0, 1, (*t.shape[:3], 3)) + 3 * np.eye(3)[index[..., 0]]
+    p = softmax(logits, axis=-1)
+    each = [wanted((index == c).astype(float), p[..., c : c + 1]) for c in (1, 2)]
+    value = float(SSIM("ssim")(index.astype(float), logits))
+    assert value == pytest.approx(np.mean(each), rel=1e-4)
+
+
+def test_two_logits_of_which_the_background_s_is_0_are_one_logit(pair):
+    t, p = pair
+    z = logit(np.clip(p, 0.01, 0.99))
+    two = np.concatenate([np.zeros_like(z), z], axis=-1)
+    assert float(SSIM("ssim")(t, two)) == pytest.approx(float(SSIM("ssim")(t, z)), rel=1e-4)

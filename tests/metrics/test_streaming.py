@@ -112,3 +112,39 @@ def test_a_compiled_model_reports_every_metric_of_the_yaml_over_batches_of_equal
         "pooled_sensitivity": pytest.approx(3 / 4),
         "pooled_specificity": pytest.approx(8 / 12),
     }
+
+
+# Six pixels of three classes; the largest logits say 0, 1, 2, 2, 1, 0.
+CLASSES = np.array([0, 1, 2, 1, 0, 2], "float32").reshape(1, 2, 3, 1)
+CHOSEN = np.array([0, 1, 2, 2, 1, 0])
+LOGITS_OF_3 = (40 * np.eye(3, dtype="float32")[CHOSEN]).reshape(1, 2, 3, 3)
+
+
+@pytest.mark.parametrize(("kind", "wanted"), zip(POOLED, (3 / 6, 3 / 4, 1 / 2), strict=True))
+def test_of_several_classes_accuracy_tells_them_apart_and_the_others_the_foreground(kind, wanted):
+    assert value(kind("curve"), (CLASSES, LOGITS_OF_3)) == pytest.approx(wanted)
+    assert value(kind("curve"), (CLASSES.astype("uint8"), LOGITS_OF_3)) == pytest.approx(wanted)
+
+
+def test_dice_coef_of_several_classes_is_their_mean_without_the_background():
+    """Of each class 2 pixels, 2 given, 1 rightly: (2 + 1) / (2 + 2 + 1)."""
+    assert value(DiceCoef(), (CLASSES, LOGITS_OF_3)) == pytest.approx(3 / 5)
+
+
+@pytest.mark.parametrize("kind", [*POOLED, DiceCoef])
+def test_two_logits_of_which_the_background_s_is_0_are_one_logit(kind):
+    two = np.concatenate([np.zeros_like(LOGITS), LOGITS], axis=-1)
+    one = value(kind("curve"), (TRUTH, LOGITS), (TRUTH_2, LOGITS_2))
+    two_2 = np.concatenate([np.zeros_like(LOGITS_2), LOGITS_2], axis=-1)
+    assert value(kind("curve"), (TRUTH, two), (TRUTH_2, two_2)) == pytest.approx(one)
+
+
+def test_the_curves_of_the_yaml_work_in_a_compiled_model_of_several_classes():
+    node = OmegaConf.load(Path(conf_dir(), "metrics", "binary.yaml"))
+    inputs = keras.Input((2, 3, 3))
+    model = keras.Model(inputs, keras.layers.Activation("linear")(inputs))
+    metrics = list(instantiate(node, _convert_="all").values())
+    model.compile(loss="sparse_categorical_crossentropy", metrics=metrics)
+    report = model.evaluate(LOGITS_OF_3, CLASSES, verbose=0, return_dict=True)
+    curves = ("dice_coef", "binary_accuracy", "pooled_sensitivity", "pooled_specificity")
+    assert [report[curve] for curve in curves] == pytest.approx([3 / 5, 3 / 6, 3 / 4, 1 / 2])

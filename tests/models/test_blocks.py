@@ -84,6 +84,9 @@ def test_convolutions_have_the_activation_named(activation):
     [
         ({"levels": 1}, "levels must be 2 or more. Received: 1"),
         ({"base_kernel": 4}, "base_kernel must be odd. Received: 4"),
+        ({"base_kernel": -1}, "base_kernel must be 1 or more. Received: -1"),
+        ({"base_dilation": 0}, "base_dilation must be 1 or more. Received: 0"),
+        ({"base_filters": 0}, "base_filters must be 1 or more. Received: 0"),
         (
             {"dropout": 0.25},
             r"dropout \* \(levels - 1\) must be at least 0 and less than 1. Received: 0.25 \* 4",

@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 from seg.contracts import SegError
-from seg.models.check import require_fit
+from seg.models.check import functional, require_fit
 from seg.models.unet import unet
 
 SIZE = (8, 16)
@@ -61,7 +61,40 @@ def test_a_model_of_any_size_is_asked_for_this_one():
 
 
 def test_a_model_without_a_fixed_input_passes_by_what_it_does():
-    assert require_fit(Subclassed(), SIZE, 3, [1]) is None
+    model = functional(Subclassed(name="mine"), (*SIZE, 3))
+    assert (model.name, model.input_shape) == ("mine", (None, *SIZE, 3))
+    assert require_fit(model, SIZE, 3, [1]) is None
+
+
+def test_a_functional_model_stays_as_it_is():
+    model = of(layers.Conv2D(1, 1))
+    assert functional(model, (*SIZE, 1)) is model
+
+
+def test_logits_that_start_from_zero_pass():
+    assert require_fit(of(layers.Conv2D(1, 1, kernel_initializer="zeros")), SIZE, 1, [1]) is None
+
+
+@pytest.mark.parametrize("kind", [list, dict])
+def test_several_outputs_are_refused(kind):
+    inputs = keras.Input((*SIZE, 1))
+    outputs = [layers.Conv2D(1, 1)(inputs), layers.Conv2D(1, 1)(inputs)]
+    outputs = outputs if kind is list else dict(zip("ab", outputs, strict=True))
+    model = keras.Model(inputs, outputs, name="mine")
+    with pytest.raises(SegError, match=f"mine: must have one output. Received: {kind.__name__}"):
+        require_fit(model, SIZE, 1, [1])
+
+
+def test_a_model_without_a_config_is_refused():
+    class Nothing(layers.Layer):
+        def call(self, x):
+            return 5 * x - 2
+
+        def get_config(self):
+            raise NotImplementedError
+
+    with pytest.raises(SegError, match=r"saved and loaded again \(.*NotImplementedError"):
+        require_fit(of(Nothing()), SIZE, 1, [1])
 
 
 @pytest.mark.parametrize(
@@ -135,7 +168,7 @@ def test_a_model_of_two_inputs_is_refused():
 
 def test_what_is_no_model_is_refused():
     with pytest.raises(SegError, match="must be a keras.Model. Received: Dense"):
-        require_fit(layers.Dense(1), SIZE, 1, [1])
+        functional(layers.Dense(1), (*SIZE, 1))
 
 
 def test_a_model_that_fails_is_refused_with_its_own_words():
@@ -144,7 +177,7 @@ def test_a_model_that_fails_is_refused_with_its_own_words():
             raise KeyError("no such feature")
 
     with pytest.raises(SegError, match=r"\(KeyError: .*no such feature"):
-        require_fit(Broken(name="mine"), SIZE, 1, [1])
+        functional(Broken(name="mine"), (*SIZE, 1))
 
 
 @pytest.mark.parametrize("last", [layers.Lambda(lambda x: 5 * x - 2), Unregistered()])

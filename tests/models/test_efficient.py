@@ -143,7 +143,7 @@ def test_the_answer_sees_the_encoder_at_all_five_strides():
     ("size", "options", "sentence"),
     [
         ((48, 32), {}, r"multiple of 32 \(the encoder .*Received: 48x32; .*\[\d+,32\]"),
-        ((32, 32), {"variant": "b8"}, "model.variant must be one of b0, .* Received: b8"),
+        ((32, 32), {"variant": "b8"}, "variant must be one of b0, .* Received: b8"),
         ((32, 32), {"decoder_filters": (8, 8)}, r"must be five numbers, .* Received: \[8, 8\]"),
         ((32, 32), {"weights": "coco"}, "model.weights must be null, .* Received: coco"),
     ],

@@ -116,13 +116,13 @@ def test_a_saved_encoder_stays_dilated_and_synchronized_between_devices(untraine
     ]
     norms = [layer for layer in again.layers if isinstance(layer, layers.BatchNormalization)]
     assert len(norms) == 53
-    assert all(norm.synchronized for norm in norms)
+    assert all((norm.synchronized, norm.momentum) == (True, 0.9) for norm in norms)
 
 
 @pytest.mark.parametrize(
     ("encoder", "weights", "dilated", "sentence"),
     [
-        ("vgg16", None, False, "model.encoder must be one of resnet50, .*. Received: vgg16"),
+        ("vgg16", None, False, "encoder must be one of resnet50, .*. Received: vgg16"),
         ("efficientnetb0", None, True, "one of resnet50, resnet101. Received: efficientnetb0"),
         ("resnet50", "imagenett", False, "null, imagenet or the path .* Received: imagenett,"),
         ("resnet50", "no.weights.h5", False, "Received: no.weights.h5, which is no file"),

@@ -1,5 +1,6 @@
 """Facts about `seg.models.saved`: what loads where nothing is imported yet, what is refused."""
 
+import json
 import subprocess
 import sys
 import zipfile
@@ -7,6 +8,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
+from keras import layers
 
 from seg.contracts import SegError
 from seg.losses.mixture import Mixture
@@ -150,3 +152,20 @@ def test_of_deep_supervision_the_answer_is_left(tmp_path):
     np.testing.assert_array_equal(loaded(images), model(images))
     with zipfile.ZipFile(tmp_path / "two.keras") as archive:
         assert b"seg" not in archive.read("config.json")
+
+
+def test_a_layer_that_is_not_imported_asks_for_the_model_of_the_training(tmp_path):
+    inputs = keras.Input((8, 8, 1))
+    keras.Model(inputs, layers.Conv2D(1, 1)(inputs)).save(tmp_path / "there.keras")
+    with zipfile.ZipFile(tmp_path / "there.keras") as archive:
+        config = json.loads(archive.read("config.json"))
+    config["config"]["layers"][1] |= {
+        "class_name": "Theirs",
+        "module": "their_package",
+        "registered_name": "their_package>Theirs",
+    }
+    foreign = rewritten(
+        tmp_path / "there.keras", tmp_path / "foreign.keras", config=json.dumps(config)
+    )
+    with pytest.raises(SegError, match="foreign.keras has layers of another package; give model="):
+        saved.load(foreign)

@@ -28,17 +28,10 @@ def by_hand(image_HW):
     return 9 * image_HW - square
 
 
-def test_the_default_model_has_the_parameters_that_the_authors_notebook_prints():
-    """For 192x256x3 and one class: total 7,764,417, trainable 7,760,097, others 4,320.
-
-    Source: the model summary in demo.ipynb of hasibzunair/sharp-unets. 4,320 is 9 times the
-    filters of the four skips, 32 + 64 + 128 + 256.
-    """
+def test_what_no_training_changes_is_nine_numbers_for_each_filter_of_a_skip():
     with keras.StatelessScope(initialize_variables=False):
-        model = sharp((192, 256, 3))
-        assert size(model.trainable_variables) == 7_760_097
-        assert size(model.non_trainable_variables) == 4_320 == 9 * (32 + 64 + 128 + 256)
-        assert model.count_params() == 7_764_417
+        model = sharp((32, 32, 3), base_filters=32, dropout=0, normalization="none")
+        assert size(model.non_trainable_variables) == 9 * (32 + 64 + 128 + 256)
 
 
 @pytest.mark.parametrize(
@@ -96,22 +89,6 @@ def test_with_kernels_that_change_nothing_it_is_the_unet(images_BHWC):
     np.testing.assert_allclose(
         np.array(ours(images_BHWC)), np.array(theirs(images_BHWC)), rtol=1e-4, atol=1e-5
     )
-
-
-def test_training_lowers_the_loss_and_leaves_the_kernels_as_they_are(images_BHWC, tmp_path):
-    model = sharp((16, 32, 1), levels=2, base_filters=4)
-    loss = keras.losses.BinaryCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(1e-2), loss, run_eagerly=True)
-    truth_BHWC = (images_BHWC > 0.5).astype("float32")
-    first, *_, last = [model.train_on_batch(images_BHWC, truth_BHWC) for _ in range(8)]
-    assert last < 0.9 * first
-    model.save(tmp_path / "sharp.keras")
-    loaded = keras.saving.load_model(tmp_path / "sharp.keras", safe_mode=True)
-    np.testing.assert_array_equal(np.array(model(images_BHWC)), np.array(loaded(images_BHWC)))
-    assert size(loaded.trainable_variables) == size(model.trainable_variables)
-    for layer in [*sharpeners(model), *sharpeners(loaded)]:
-        kernel_hwF = layer.get_weights()[0][..., 0]
-        np.testing.assert_array_equal(kernel_hwF, np.stack([LAPLACIAN] * 4, axis=-1))
 
 
 def test_the_image_may_have_any_size_that_halves(images_BHWC):

@@ -239,7 +239,11 @@ def test_training_lowers_the_loss(images_BHWC):
         ((None, 32), {}, "must be fixed, .* Received: Nonex32; type dataset.image_size=224$"),
         ((32, None), {}, "must be fixed, .* Received: 32xNone; type dataset.image_size=224$"),
         ((40, 32), {}, r"multiple of 16 .* Received: 40x32; take dataset.image_size=\[32,32\]"),
-        ((32, 32), {"hidden": 9}, "model.hidden .* Received: 9 and 2; type model.hidden=8$"),
+        (
+            (32, 32),
+            {"hidden": 9},
+            "model.hidden .* Received: 9 and 2; type model.hidden=12 model.heads=12$",
+        ),
         ((32, 32), {"depth": -1}, "model.depth must be 0 or more. Received: -1$"),
         ((32, 32), {"stages": (1, 0, 1)}, r"Received: \[1, 0, 1\]; type model.stages=\[3,4,9\]$"),
         ((32, 32), {"stages": ()}, r"at least 1. Received: \[\]; type model.stages=\[3,4,9\]$"),
