@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import importlib.metadata
 import importlib.util
 import inspect
 import re
@@ -41,7 +43,8 @@ def build(key: str, node: DictConfig, **given: Any) -> Any:  # noqa: ANN401
         cause = error.__cause__ or error
         if isinstance(cause, SegError):
             raise cause from error
-        raise SegError(f"{key}: {_one_line(cause)}") from error
+        kind = "" if isinstance(cause, ValueError) else f"{type(cause).__name__}: "
+        raise SegError(f"{key}: {kind}{_one_line(cause)}") from error
     is_mapping = isinstance(made, dict)
     return {name: part for name, part in made.items() if part is not None} if is_mapping else made
 
@@ -85,20 +88,44 @@ def target(key: str, node: Any) -> Any:  # noqa: ANN401
         raise SegError(f"{key}._target_: must name a function or class, as my_package.my_function")
     package = node["_target_"].partition(".")[0]
     if importlib.util.find_spec(package) is None:
+        how = f"pip install -e '.[{package}]'" if package in _extras() else "install it"
         raise SegError(
-            f"{key}._target_={node['_target_']}: there is no package {package} here; install it, "
+            f"{key}._target_={node['_target_']}: there is no package {package} here; {how}, "
             "or put the folder that holds it on PYTHONPATH"
         )
+    _require_known(key, node["_target_"])
     try:
         return get_method(node["_target_"])
     except (ImportError, ValueError) as error:
         raise SegError(f"{key}._target_: {_one_line(error)}") from error
 
 
+def _extras() -> list[str]:
+    try:
+        return importlib.metadata.metadata("seg").get_all("Provides-Extra") or []
+    except importlib.metadata.PackageNotFoundError:  # run from a checkout
+        return []
+
+
+def _require_known(key: str, path: str) -> None:
+    """Say what a module has instead of what it has not."""
+    name, _, wanted = path.rpartition(".")
+    try:
+        module = importlib.import_module(name)
+    except ImportError:
+        return
+    if not hasattr(module, wanted):
+        close = difflib.get_close_matches(wanted, dir(module), n=1)
+        hint = f"did you mean {name}.{close[0]}?" if close else "see what it defines"
+        raise SegError(f"{key}._target_={path}: {name} has no {wanted}; {hint}")
+
+
 def _check_names(key: str, node: Any, made_by: Any, given: set[str]) -> None:  # noqa: ANN401
     parameters = inspect.signature(made_by).parameters
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
         return
+    for name in sorted(given - set(parameters)):
+        raise SegError(f"{key}: {node['_target_']} must take {name}, which it is called with")
     unknown = [name for name in node if name not in {*parameters, "name"} and name[0] != "_"]
     if unknown:
         takes = ", ".join(name for name in parameters if name not in given) or "nothing"

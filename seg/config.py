@@ -353,6 +353,9 @@ def explain(error: BaseException) -> str:
             "'key=\"a value\"'"
         )
     text = " ".join(lines)
+    several = re.search(r"Ambiguous value for argument '([^']+)'", text)
+    if several:
+        return f"{several[1]}: several values are a sweep, -m is to be added; a list is [a,b]"
     unknown = re.search(r"Key '([^']+)' (?:is )?not in '?(\w+)'?", text)
     choice = re.search(r"Could not find '([\w/]+)/([^'/]+)'", text)
     if choice:
@@ -376,6 +379,8 @@ def _unknown_key(name: str, owner: str, text: str) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     prefix = key[: -len(name)] if key.endswith(name) else ""
     hint = f"did you mean {prefix}{close[0]}?" if close else "see --help for the keys there are"
+    if close == [name] or (not schema and not close):
+        hint = f"this choice has it not, see --help; +{key}=VALUE adds it for a part of your own"
     return f"{key}: no such key; {hint}"
 
 

@@ -112,13 +112,28 @@ def _model(cfg: DictConfig, checkpoint: Path | None) -> keras.Model:
     shape = _input_shape(cfg)
     if checkpoint:
         target("model", cfg.model)  # Keras finds only the layers of imported packages
+        _require_labels(cfg, checkpoint)
         model = saved.load(checkpoint)
         if cfg.model.get("deep_supervision") and "train" in [stage.name for stage in cfg.stages]:
             log.warning("checkpoint: has the answer only, and goes on without deep supervision")
     else:
         model = check.functional(build("model", cfg.model, input_shape=shape), shape)
+        model.name = cfg.model.name
     check.require_fit(model, shape[:2], shape[2], classes(cfg).logits)
+    log.info("model %s: %s parameters", model.name, f"{model.count_params():,}")
     return model
+
+
+def _require_labels(cfg: DictConfig, checkpoint: Path) -> None:
+    """Refuse labels other than those that the run of a checkpoint has learned."""
+    if not (known := checkpoint.parent / "config.yaml").exists():
+        return
+    learned = OmegaConf.select(OmegaConf.load(known), "dataset.labels")
+    if dict(learned or {}) != dict(classes(cfg).labels):
+        raise SegError(
+            f"dataset.labels must be what the checkpoint has learned, {learned or 'null'}. "
+            f"Received: {cfg.dataset.labels or 'null'}"
+        )
 
 
 def _splits(cfg: DictConfig, stages: list[str], checkpoint: Path | None) -> Splits:
@@ -200,7 +215,6 @@ def _train(
         slices, plan.batch_size, cfg.seed, chain(build("augment", cfg.augment))
     )
     steps = plan.steps_per_epoch or math.ceil(len(slices.ids) / plan.batch_size)
-    log.info("model %s: %s parameters", model.name, f"{model.count_params():,}")
     for side, cases, n in (
         ("train", learned, len(slices.ids)),
         ("valid", splits.valid, len(valid.ids)),
@@ -324,6 +338,8 @@ def cli() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for chatty in ("alembic", "mlflow", "absl", "tensorflow"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # Hydra takes -m in the first place only.
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if "HYDRA_FULL_ERROR" not in os.environ:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra lets errors through, to be said by _say

@@ -1,5 +1,6 @@
 """Facts about `seg.build`: parts from their YAML, and how a wrong argument is refused."""
 
+import importlib.util
 import sys
 import textwrap
 
@@ -26,6 +27,10 @@ def package(tmp_path, monkeypatch):
                 return depth
             def hinted(input_shape: "NotImported", width: "NotImported" = 3):
                 return width
+            def unshaped(width=3):
+                return width
+            def failing(input_shape):
+                raise KeyError("backbone")
             class Kind:
                 def __init__(self, size: float | None = None):
                     self.size = size
@@ -64,7 +69,9 @@ def test_parts_by_name_become_a_dict_without_those_left_out():
         ("named", {"width": 5, "name": "x"}, "model.width: mine.named has no such .* takes name$"),
         ("plain", {"width": "broad"}, r"model.width: Value 'broad' .* could not be converted"),
         ("demanding", {}, r"model.depth: mine.demanding cannot do without; add \+model.depth="),
-        ("nothing", {}, "model._target_: .*mine.nothing"),
+        ("plane", {}, "model._target_=mine.plane: mine has no plane; did you mean mine.plain"),
+        ("unshaped", {}, "model: mine.unshaped must take input_shape, which it is called with"),
+        ("failing", {}, "model: KeyError: 'backbone'"),
     ],
 )
 def test_what_does_not_fit_the_signature_is_refused(function, arguments, sentence):
@@ -80,6 +87,13 @@ def test_a_target_that_names_nothing_is_asked_for(target):
 
 def test_hints_that_cannot_be_resolved_check_nothing():
     assert made("hinted", width="broad") == "broad"
+
+
+def test_a_package_of_an_extra_names_the_extra():
+    if importlib.util.find_spec("medicai"):
+        pytest.skip("medicai is installed")
+    with pytest.raises(SegError, match=r"no package medicai here; pip install -e '.\[medicai\]'"):
+        build("model", OmegaConf.create({"_target_": "medicai.models.UNet"}))
 
 
 def test_a_package_that_is_not_installed_is_named():

@@ -156,3 +156,25 @@ def test_the_labels_of_volumes_are_kept_and_counted(experiment, tmp_path, volume
     stored = [cv2.imread(str(path), -1) for path in (home / "masks").iterdir()]
     assert set(np.unique(stored)) == {0, 255}
     assert "merge_labels" not in (home / "dataset.json").read_text()
+
+
+@pytest.mark.parametrize("labels", ["null", "{spine:1,organ:2}", "{organ:1}"])
+def test_a_checkpoint_is_not_used_with_other_labels_than_it_has_learned(
+    trained, experiment, labels
+):
+    _, folder = trained
+    given = f"dataset.labels={labels}", "dataset.reader.classes=2", "stages=[evaluate]"
+    sentence = r"checkpoint has learned, \{'organ': 1, 'spine': 2\}. Received: "
+    with pytest.raises(SegError, match=sentence):
+        experiment(*given, f"checkpoint={folder}")
+
+
+def test_the_order_in_which_labels_are_typed_does_not_matter():
+    from hydra import compose, initialize_config_dir
+
+    from seg.config import classes, conf_dir
+
+    with initialize_config_dir(conf_dir(), version_base="1.3"):
+        cfg = compose("config", ["dataset.labels={spine:2,organ:1}"])
+    assert classes(cfg).names == ("organ", "spine")
+    assert classes(cfg).values == (0, 1, 2)

@@ -115,7 +115,8 @@ def test_commands_on_a_publishers_archive_work(readme_runs, command, tmp_path, p
 
 def test_the_sweep_over_folds_works(readme_runs, command, tiny):
     (folds,) = [line for line in readme_runs if "dataset.fold=0,1,2,3,4" in line]
-    done = command(*folds, *tiny, "stages=[describe]")
+    assert folds[0] == "-m"
+    done = command(*folds[1:], *tiny, "stages=[describe]", "-m")  # it may come last too
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 5
 

@@ -63,10 +63,15 @@ def require_fit(
     output_BHWC = keras.ops.convert_to_numpy(output_BHWC)
     if output_BHWC.shape not in [(2, *size, n) for n in classes]:
         shapes = " or ".join(str((None, *size, n)) for n in classes)
+        right_size = output_BHWC.shape[:-1] == (2, *size)
+        advice = (
+            f"set its number of classes, {classes[0]}, or dataset.labels"
+            if right_size
+            else "enlarge it to the size of the image"
+        )
         raise SegError(
             f"model {model.name}: output must be {shapes}, a logit for each pixel and class. "
-            f"Received: {(None, *output_BHWC.shape[1:])}; set its number of classes "
-            f"(model.classes={classes[0]}), or dataset.labels"
+            f"Received: {(None, *output_BHWC.shape[1:])}; {advice}"
         )
     if not np.isfinite(output_BHWC[0]).all():
         raise SegError(f"model {model.name}: gives NaN or infinite values for an image of noise")
@@ -75,8 +80,8 @@ def require_fit(
     if finite.min() >= 0 and finite.max() <= 1 and finite.any():
         raise SegError(
             f"model {model.name}: must give logits, and gives probabilities, "
-            f"{finite.min():.3g} to {finite.max():.3g}; build it without its last activation "
-            "(model.activation=null, model.classifier_activation=null or the like)"
+            f"{finite.min():.3g} to {finite.max():.3g}; build it without the sigmoid or "
+            "softmax of its last layer"
         )
     _require_savable(model)
 

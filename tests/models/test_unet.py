@@ -1,6 +1,5 @@
-"""Facts about `seg.models.unet`: its size by formula, its schedule, and that it learns."""
+"""Facts about `seg.models.unet`: its size by formula, its schedule, what it refuses."""
 
-import keras
 import numpy as np
 import pytest
 from keras import layers
