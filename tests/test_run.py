@@ -318,7 +318,7 @@ def test_help_and_cfg_answer_without_tensorflow(tmp_path):
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("model=unett", "error: model=unett: no such choice; take one of attention, swin, unet"),
+        ("model=unett", "error: model=unett: no such choice; take one of attention, custom"),
         ("trainer.epohcs=5", "error: trainer.epohcs: no such key; did you mean trainer.epochs?"),
         ("stages=[evaluate]", "error: checkpoint must name a trained model"),
     ],

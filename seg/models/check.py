@@ -98,9 +98,7 @@ def _applied(model: keras.Model, images_BHWC: np.ndarray | KerasTensor) -> Any: 
 
 def _require_savable(model: keras.Model) -> None:
     try:
-        with keras.StatelessScope(initialize_variables=False):
-            config = keras.saving.serialize_keras_object(model)
-            keras.saving.deserialize_keras_object(config)
+        keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(model))
     except Exception as error:
         raise SegError(
             f"model {model.name}: cannot be saved and loaded again "

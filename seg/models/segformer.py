@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import keras
 
 from seg.contracts import SegError
-from seg.models.blocks import require_multiple
+from seg.models.blocks import require_at_least, require_multiple
 
 
 def segformer(
@@ -26,8 +26,9 @@ def segformer(
     """Build the model: images (B, H, W, C) over 0..1 to logits (B, H, W, classes).
 
     Args:
-        input_shape: height and width, multiples of 32; channels.
-        hidden_dims: channels of the four stages; a head of attention for every 32 of them.
+        input_shape: height and width, multiples of 32, at least 64; channels.
+        hidden_dims: channels of the four stages, all different; a head of attention for every 32
+            of them.
         depths: transformer blocks of each stage.
         projection_filters: of the decoder.
         drop_path: highest rate of stochastic depth.
@@ -36,7 +37,7 @@ def segformer(
 
     Raises:
         SegError: KerasHub is not installed.
-        ValueError: the size is no such multiple.
+        ValueError: the size is no such multiple, or two stages have the same channels.
     """
     try:
         from keras_hub import models
@@ -45,6 +46,9 @@ def segformer(
             f"model: KerasHub is not installed ({error}); pip install -e '.[kerashub]'"
         ) from error
     require_multiple(input_shape, 32, "four stages of SegFormer")
+    require_at_least("dataset.image_size", min(input_shape[:2]), 64)
+    if len(set(hidden_dims)) < len(hidden_dims):
+        raise ValueError(f"hidden_dims must differ. Received: {list(hidden_dims)}")
     encoder = models.MiTBackbone(
         image_shape=tuple(input_shape),
         num_layers=len(hidden_dims),

@@ -32,9 +32,10 @@ SMALL = {
     "swin": {"embed_dim": 16, "depths": [2, 2], "heads": [2, 4], "window": 4} | {"drop_path": 0},
     "transunet": {"hidden": 16, "depth": 1, "heads": 2, "mlp": 32, "stages": [1, 1, 1], "width": 8}
     | {"decoder_filters": [16, 16, 8, 8], "dropout": 0},
-    "segformer": {"hidden_dims": [32, 32, 32, 32], "depths": [1, 1, 1, 1]},
+    "segformer": {"depths": [1, 1, 1, 1]},
     "medicai": {},
 }
+DROPPING = {"efficient", "segformer"}  # at random, which no option turns off
 OPTIONAL = {"segformer": "keras_hub", "medicai": "medicai"}
 LIGHT = {"unet", "attention", "sharp", "swin", "transunet"}  # XLA takes minutes for the others
 
@@ -56,13 +57,24 @@ def made(name, channels=1, **options):
     node = cfg.model
     for key, value in (SMALL[name] | options).items():
         node[key] = value
-    return build("model", node, input_shape=(SIDE, SIDE, channels))
+    return build("model", node, input_shape=(*sides(name), channels))
+
+
+def sides(name):
+    """Return height and width: the least that KerasHub's SegFormer takes is 64."""
+    return (2 * SIDE, 2 * SIDE) if name == "segformer" else (SIDE, SIDE)
+
+
+def enlarged(name, batch):
+    """Return images and masks of the sides of a model."""
+    times = sides(name)[0] // SIDE
+    return tuple(x.repeat(times, axis=1).repeat(times, axis=2) for x in batch)
 
 
 def trained(model, batch, steps=3, **how):
     """Return the loss before each of some steps on one batch."""
     model.compile(keras.optimizers.Adam(1e-3), Dice("dice"), **how)
-    return [float(model.train_on_batch(*batch)) for _ in range(steps)]
+    return [float(model.train_on_batch(*batch, return_dict=True)["loss"]) for _ in range(steps)]
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +93,9 @@ def test_every_choice_has_small_settings():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_fits_the_data_comes_back_from_disk_and_learns(name, batch, tmp_path):
-    images, truth = batch
+    images, truth = batch = enlarged(name, batch)
     model = made(name)
-    require_fit(model, (SIDE, SIDE), 1, [1])
+    require_fit(model, sides(name), 1, [1])
     answer = keras.ops.convert_to_numpy(model(images, training=False))
     assert answer.dtype == np.float32
     assert model.count_params() == sum(weight.size for weight in model.get_weights())
@@ -99,13 +111,13 @@ def test_it_fits_the_data_comes_back_from_disk_and_learns(name, batch, tmp_path)
 
 @pytest.mark.parametrize("name", [name if name in LIGHT else slow(name) for name in NAMES])
 def test_it_learns_under_xla_what_it_learns_without(name, batch):
-    model = made(name)
+    model, batch = made(name), enlarged(name, batch)
     start = model.get_weights()
     plain = trained(model, batch, steps=2, run_eagerly=True)
     model.set_weights(start)
     compiled = trained(model, batch, steps=2, jit_compile=True)
     assert np.isfinite(compiled).all()
-    assert compiled == pytest.approx(plain, rel=0.02)
+    assert compiled == pytest.approx(plain, rel=0.2 if name in DROPPING else 0.02)
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
@@ -116,14 +128,15 @@ def test_in_half_precision_it_trains_and_gives_float32_logits_of_colours_and_cla
     keras.config.set_dtype_policy(policy)
     classes = {"num_classes" if name == "medicai" else "classes": 3}
     model = made(name, channels=3, **classes)
-    colours = np.repeat(batch[0], 3, axis=-1)
+    images, truth = enlarged(name, batch)
+    colours = np.repeat(images, 3, axis=-1)
     outputs = model(colours, training=True)
     for output in outputs if isinstance(model, DeeplySupervised) else [outputs]:
-        assert output.shape == (4, SIDE, SIDE, 3)
+        assert output.shape == (4, *sides(name), 3)
         assert name in OPTIONAL or output.dtype == "float32"
         assert np.isfinite(keras.ops.convert_to_numpy(output)).all()
 
-    assert np.isfinite(trained(model, (colours, batch[1]), steps=1, run_eagerly=True)).all()
+    assert np.isfinite(trained(model, (colours, truth), steps=1, run_eagerly=True)).all()
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
 
 
@@ -160,9 +173,7 @@ def test_on_two_replicas_they_learn_what_they_learn_on_one(batch, tmp_path):
     losses = json.loads(done.stdout.splitlines()[-1])
     assert set(losses) == set(NAMES) - set(OPTIONAL)
     for name, (shared, alone) in losses.items():
-        # An EfficientNet drops whole blocks at random, which no option turns off.
-        within = 0.2 if name == "efficient" else 1e-3
-        assert shared == pytest.approx(alone, rel=within), name
+        assert shared == pytest.approx(alone, rel=0.2 if name in DROPPING else 1e-3), name
 
 
 @pytest.mark.parametrize("activation", ["leaky_relu", "gelu", "mish"])
