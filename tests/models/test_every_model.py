@@ -153,8 +153,8 @@ for name in NAMES:
     if name not in OPTIONAL:
         with strategy.scope():
             model = made(name)
-        start = model.get_weights()
-        losses[name] = [trained(model, batch, steps=2, run_eagerly=True)]
+            start = model.get_weights()
+            losses[name] = [trained(model, batch, steps=2, run_eagerly=True)]
         alone = made(name)
         alone.set_weights(start)
         losses[name].append(trained(alone, batch, steps=2, run_eagerly=True))
