@@ -1,6 +1,7 @@
-"""Compose docs/phantom.png, the picture of README.md, from the folder of a bare run.
+"""Compose the pictures of README.md from the folders of two runs.
 
-Usage: python scripts/readme_picture.py outputs/phantom/unet/TIME-ID
+Usage: python scripts/readme_picture.py RUN DESCRIBED; RUN is the folder of a bare run, DESCRIBED
+that of `stages=[describe] augment=strong`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,14 @@ import pandas as pd
 WIDTH_PX = 768
 
 
-def main(run: Path, picture: Path) -> None:
+def main(run: Path, described: Path, docs: Path) -> None:
+    """Write docs/phantom.png and docs/augmented.png."""
+    cv2.imwrite(str(docs / "phantom.png"), results(run))
+    samples = cv2.imread(str(described / "describe" / "samples_augmented.png"))
+    cv2.imwrite(str(docs / "augmented.png"), _wide(samples[: samples.shape[0] // 2]))
+
+
+def results(run: Path) -> np.ndarray:
     """Set three test patients above the curve of the loss and the Dice per case."""
     cases = pd.read_csv(run / "cases.csv").query("truth_px > 0").sort_values("dice")
     shown = cases.case.iloc[[len(cases) // 4, len(cases) // 2, -1]]
@@ -25,8 +33,7 @@ def main(run: Path, picture: Path) -> None:
     plots = [
         cv2.resize(plot, (round(plot.shape[1] * height / plot.shape[0]), height)) for plot in plots
     ]
-    rows = [_wide(np.hstack(overlays)), _wide(np.hstack(plots))]
-    cv2.imwrite(str(picture), np.vstack(rows))
+    return np.vstack([_wide(np.hstack(overlays)), _wide(np.hstack(plots))])
 
 
 def _wide(row: np.ndarray) -> np.ndarray:
@@ -35,4 +42,4 @@ def _wide(row: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(__file__).parents[1] / "docs" / "phantom.png")
+    main(Path(sys.argv[1]), Path(sys.argv[2]), Path(__file__).parents[1] / "docs")

@@ -44,7 +44,8 @@ def build(key: str, node: DictConfig, **given: Any) -> Any:  # noqa: ANN401
         if isinstance(cause, SegError):
             raise cause from error
         kind = "" if isinstance(cause, ValueError) else f"{type(cause).__name__}: "
-        raise SegError(f"{key}: {kind}{_one_line(cause)}") from error
+        part = re.search(rf"full_key: ({re.escape(key)}\S*)", str(error))
+        raise SegError(f"{part[1] if part else key}: {kind}{_one_line(cause)}") from error
     is_mapping = isinstance(made, dict)
     return {name: part for name, part in made.items() if part is not None} if is_mapping else made
 

@@ -20,6 +20,7 @@ Stage = Enum("Stage", ["prepare", "describe", "summary", "train", "evaluate", "i
 MODEL_STAGES = {"summary", "train", "evaluate", "infer"}
 OnBad = Enum("OnBad", ["error", "skip"])
 Leakage = Enum("Leakage", ["warn", "error"])
+Cache = Enum("Cache", ["auto", "memory", "disk", "off"])
 Precision = Enum("Precision", ["float32", "mixed_bfloat16", "mixed_float16"])
 
 
@@ -55,6 +56,7 @@ class Dataset:
     mask_threshold: float = MISSING
     labels: Any = MISSING
     empty_ratio: float | None = MISSING
+    cache: Cache = MISSING
     leakage: Leakage = MISSING
     fractions: list[float] = MISSING
     fold: int | None = MISSING

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from math import prod
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -227,12 +227,14 @@ class Tracker(Protocol):
 
 @runtime_checkable
 class SpatialTransform(Protocol):
-    """An augmentation that moves pixels: it draws an affine map (see `seg.augment.geometry`)."""
+    """An augmentation that moves pixels: a map of points (see `seg.augment.geometry`)."""
 
     p: float
 
-    def matrix(self, seed: Any, size_HW: tuple[int, int]) -> Any:  # noqa: ANN401
-        """Return a float32 (3, 3) tensor, equal for equal seeds."""
+    def move(
+        self, points_HW2: np.ndarray, rng: np.random.Generator, size_HW: tuple[int, int]
+    ) -> np.ndarray:
+        """Return where in the input the points of the output lie, float32."""
 
 
 @runtime_checkable
@@ -241,5 +243,33 @@ class IntensityTransform(Protocol):
 
     p: float
 
-    def change(self, image_HWC: Any, seed: Any) -> Any:  # noqa: ANN401
-        """Return the changed float32 image over 0..1, equal for equal seeds."""
+    def change(self, image_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return the changed image, float32; what leaves 0..1 is cut."""
+
+
+@runtime_checkable
+class MixTransform(Protocol):
+    """An augmentation of a batch, whose samples take something of each other."""
+
+    p: float
+
+    def mix(
+        self, images_BHWC: np.ndarray, masks_BHW1: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mixed batch, float32; the arrays given stay as they are."""
+
+
+class Augment(Protocol):
+    """What training samples go through: `seg.augment.chain.Chain`."""
+
+    mixing: tuple[MixTransform, ...]
+
+    def sample(
+        self, image_HWC: np.ndarray, mask_HW1: np.ndarray, seed: int, k: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return sample k of a stream: image float32 over 0..1, mask uint8, as they came."""
+
+    def batch(
+        self, images_BHWC: np.ndarray, masks_BHW1: np.ndarray, seed: int, k: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return batch k of a stream, float32 both."""

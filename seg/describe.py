@@ -13,13 +13,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from seg.contracts import Case, Classes, Slice, Splits
+from seg.contracts import Augment, Case, Classes, Slice, Splits
+from seg.data.cache import Slices
 from seg.data.images import FULL_SCALE, read_image, read_mask
 from seg.data.prepared import SPACING
 from seg.figures.pictures import sheet, write_png
 from seg.figures.plots import statistics
 
 SAMPLES = 16
+AUGMENTED, VARIANTS = 6, 4
 BATCH_SLICES = 32
 NO_SPACING = (None, None, None)
 OF_CLASS = "target_px_"
@@ -72,6 +74,40 @@ def describe(splits: Splits, channels: int, classes: Classes, folder: Path) -> d
         for side in splits.sides()
         for name in ("patients", "slices", "slices_with_target")
     }
+
+
+def augmented(
+    cases: Sequence[Case], slices: Slices, augment: Augment, seed: int, folder: Path
+) -> None:
+    """Write samples_augmented.png: some training slices, each with variants beside it.
+
+    They are what `seg.data.pipeline.endless` would give for the slices shown, at the model's size.
+
+    Args:
+        cases: of the training side.
+        slices: of the same cases.
+        augment: not None.
+        seed: of the run.
+        folder: exists.
+    """
+    patients, has_target = zip(
+        *((case.patient, bool(slice_.target_px)) for case in cases for slice_ in case.slices),
+        strict=True,
+    )
+    shown = samples(patients, has_target, AUGMENTED)
+    columns = [slices.samples(shown)]
+    for batch in range(VARIANTS):
+        numbers = enumerate(shown, start=batch * len(shown))
+        pairs = [augment.sample(*slices.sample(i), seed, k) for k, i in numbers]
+        images, masks = (np.stack(part).astype(np.float32) for part in zip(*pairs, strict=True))
+        columns.append(augment.batch(images, masks, seed, batch))
+    titles = ["", *(f"variant {n} of " for n in range(1, VARIANTS + 1))]
+    tiles = (
+        (images[row], masks[row, ..., 0] > 0, title + slices.ids[i])
+        for row, i in enumerate(shown)
+        for title, (images, masks) in zip(titles, columns, strict=True)
+    )
+    write_png(folder / "samples_augmented.png", sheet(tiles, columns=len(columns)))
 
 
 def samples(patients: Sequence[str], has_target: Sequence[bool], n: int = SAMPLES) -> list[int]:

@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -37,7 +38,7 @@ from seg.contracts import SegError
 if TYPE_CHECKING:
     import keras
 
-    from seg.contracts import Case, Splits, Tracker
+    from seg.contracts import Augment, Case, Splits, Tracker
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def run(cfg: DictConfig, folder: Path, job: Job = Job()) -> float:  # noqa: B008
     """
     # Imported here, so that --help and --cfg answer without TensorFlow.
     with runfolder.stderr_to(folder / "run.log"):
-        from seg import describe, devices, params, reproduce, summary, track
+        from seg import devices, params, reproduce, summary, track
         from seg.data import split
         from seg.models import saved
 
@@ -86,8 +87,7 @@ def run(cfg: DictConfig, folder: Path, job: Job = Job()) -> float:  # noqa: B008
             runfolder.write_json(folder / "splits.json", split.as_json(splits))
             tracker.tag("data.leakage", str(bool(splits.leaks)).lower())
         if "describe" in stages:
-            looks = (cfg.dataset.channels, classes(cfg), folder / "describe")
-            results |= describe.describe(splits, *looks)
+            results |= _describe(cfg, splits, folder)
         if "train" in stages:
             results |= _train(cfg, model, splits, folder, tracker)
             model = saved.drop_training_state(folder / "model.keras")
@@ -187,6 +187,24 @@ def _prepared(cfg: DictConfig, root: Path) -> Path | None:
     return prepare.prepare(Path(source).expanduser(), root, *parts, about, data.on_bad.name)
 
 
+def _augment(cfg: DictConfig) -> Augment | None:
+    from seg.augment.chain import chain
+
+    return chain(build("augment", cfg.augment), binary=not cfg.dataset.labels)
+
+
+def _describe(cfg: DictConfig, splits: Splits, folder: Path) -> dict[str, float]:
+    from seg import describe
+    from seg.data import cache
+
+    looks = (cfg.dataset.channels, classes(cfg))
+    results = describe.describe(splits, *looks, folder / "describe")
+    if splits.train and (augment := _augment(cfg)):
+        slices = cache.load(splits.train, image_size(cfg), *looks, "off", folder)
+        describe.augmented(splits.train, slices, augment, cfg.seed, folder / "describe")
+    return results
+
+
 def _train(
     cfg: DictConfig,
     model: keras.Model,
@@ -196,12 +214,11 @@ def _train(
 ) -> dict[str, float]:
     """Fit, leave model.keras, history.csv and the curves in the folder, return how it went."""
     from seg import train
-    from seg.augment.chain import chain
-    from seg.data import pipeline, split
+    from seg.data import cache, pipeline, split
     from seg.figures import plots
 
     data, plan = cfg.dataset, OmegaConf.to_object(cfg.trainer)
-    how = (image_size(cfg), data.channels, classes(cfg))
+    how = (image_size(cfg), data.channels, classes(cfg), data.cache.name, folder)
     with model.distribute_strategy.scope():
         model.compile(
             optimizer=build("optimizer", cfg.optimizer),
@@ -210,10 +227,8 @@ def _train(
             jit_compile=plan.jit_compile,
         )
     learned = split.thinned(splits.train, data.empty_ratio, cfg.seed)
-    slices, valid = pipeline.load(learned, *how), pipeline.load(splits.valid, *how)
-    batches = pipeline.endless(
-        slices, plan.batch_size, cfg.seed, chain(build("augment", cfg.augment))
-    )
+    slices, valid = cache.load(learned, *how), cache.load(splits.valid, *how)
+    batches = pipeline.endless(slices, plan.batch_size, cfg.seed, _augment(cfg))
     steps = plan.steps_per_epoch or math.ceil(len(slices.ids) / plan.batch_size)
     for side, cases, n in (
         ("train", learned, len(slices.ids)),
@@ -326,6 +341,9 @@ def _say(kind: type[BaseException], error: BaseException, trace: TracebackType |
     elif issubclass(kind, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         sentence = f"{where}{error.strerror}; check paths.outputs, paths.data and the disk"
+    elif inside := re.search(r"PyFunc.*?^(\w+Error): (.+?)$", str(error), re.M | re.S):
+        # TensorFlow wraps what is raised in the input pipeline into a page of its own.
+        sentence = inside[2] if inside[1] == "SegError" else f"unexpected {inside[1]}: {inside[2]}"
     else:
         sentence = f"unexpected {kind.__name__}: {error}"
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", []))

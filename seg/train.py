@@ -19,7 +19,8 @@ from rich.progress import TaskProgressColumn
 
 from seg.config import Trainer
 from seg.contracts import SegError, Tracker
-from seg.data.pipeline import Slices, once
+from seg.data.cache import Slices
+from seg.data.pipeline import once
 from seg.data.progress import progress
 from seg.figures.pictures import triptych, write_png
 
@@ -60,7 +61,7 @@ def fit(
     callbacks = [
         StopNonFinite(),
         history,
-        EpochImages(_watched(valid, plan.epoch_images), folder / "epoch_change", tracker),
+        EpochImages(valid, plan.epoch_images, folder / "epoch_change", tracker),
         keras.callbacks.ModelCheckpoint(folder / "model.keras", save_best_only=True, **watch),
     ]
     if plan.lr_factor is not None:
@@ -179,15 +180,19 @@ class EpochImages(keras.callbacks.Callback):
     """Draw the same slices before training (epoch 0) and after every epoch.
 
     Args:
-        slices: to draw.
+        slices: to draw from.
+        n: how many.
         folder: receives ID/epoch_NNN.png.
         tracker: receives the pictures, a slider per slice.
     """
 
-    def __init__(self, slices: Slices, folder: Path, tracker: Tracker) -> None:
-        """Keep the slices."""
+    def __init__(self, slices: Slices, n: int, folder: Path, tracker: Tracker) -> None:
+        """Choose the slices."""
         super().__init__()
-        self.slices, self.folder, self.tracker = slices, folder, tracker
+        self.folder, self.tracker = folder, tracker
+        places = _watched(slices, n)
+        self.ids = [slices.ids[i] for i in places]
+        self.images, self.masks = slices.samples(places)
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Draw what the untrained model says."""
@@ -198,13 +203,12 @@ class EpochImages(keras.callbacks.Callback):
         self._draw(epoch + 1)
 
     def _draw(self, epoch: int) -> None:
-        if not self.slices.ids:
+        if not self.ids:
             return
-        images, masks = self.slices.as_float()
-        p_NHWK = _foreground(self.model(images, training=False))
-        truths_NHWK = (masks == np.arange(1, p_NHWK.shape[-1] + 1)).astype(np.float32)
+        p_NHWK = _foreground(self.model(self.images, training=False))
+        truths_NHWK = (self.masks == np.arange(1, p_NHWK.shape[-1] + 1)).astype(np.float32)
         for name, image_HWC, truth_HWK, p_HWK in zip(
-            self.slices.ids, images, truths_NHWK, p_NHWK, strict=True
+            self.ids, self.images, truths_NHWK, p_NHWK, strict=True
         ):
             picture = triptych(image_HWC, truth_HWK, p_HWK)
             write_png(self.folder / name / f"epoch_{epoch:03d}.png", picture)
@@ -229,13 +233,13 @@ class ProgressBar(keras.callbacks.Callback):
         self.bar.stop()
 
 
-def _watched(slices: Slices, n: int) -> Slices:
+def _watched(slices: Slices, n: int) -> list[int]:
     """Choose `n` slices to draw: those with target, evenly spaced in their order."""
-    candidates = np.flatnonzero(slices.masks_NHW1.any(axis=(1, 2, 3)))
-    if not len(candidates):
-        candidates = np.arange(len(slices.ids))
+    everything = range(len(slices.ids))
+    candidates = [i for i in everything if slices.read(i)[1].any()] if n else []
+    candidates = candidates or list(everything)
     n = min(n, len(candidates))
-    return slices.take([candidates[int((i + 0.5) * len(candidates) / n)] for i in range(n)])
+    return [candidates[int((i + 0.5) * len(candidates) / n)] for i in range(n)]
 
 
 def _foreground(logits: keras.KerasTensor) -> np.ndarray:

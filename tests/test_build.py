@@ -33,6 +33,8 @@ def package(tmp_path, monkeypatch):
                 raise KeyError("backbone")
             class Kind:
                 def __init__(self, size: float | None = None):
+                    if size and size < 0:
+                        raise ValueError("size must be 0 or more")
                     self.size = size
             """
         )
@@ -60,6 +62,12 @@ def test_a_name_reaches_only_who_takes_it():
 def test_parts_by_name_become_a_dict_without_those_left_out():
     node = OmegaConf.create({"one": {"_target_": "mine.Kind", "size": 2}, "none": None})
     assert {name: part.size for name, part in build("parts", node).items()} == {"one": 2}
+
+
+def test_a_part_that_refuses_its_value_is_named_by_its_key():
+    node = OmegaConf.create({"augment": {"turn": {"_target_": "mine.Kind", "size": -1}}})
+    with pytest.raises(SegError, match="^augment.turn: size must be 0 or more$"):
+        build("augment", node.augment)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from seg.contracts import SegError
-from seg.data.pipeline import Slices
+from seg.data.cache import in_memory
 from seg.figures.pictures import CAPTION_PX, TRUTHS_RGB
 from seg.train import EpochImages
 
@@ -102,8 +102,8 @@ def test_epoch_pictures_show_each_class_in_its_colour_and_one_alone_in_white(
     layer = keras.layers.Conv2D(len(logits), 1)
     model = keras.Model(inputs, layer(inputs))
     layer.set_weights([np.zeros((1, 1, 1, len(logits))), np.array(logits)])
-    slices = Slices(("a",), np.zeros((1, 32, 32, 1), "u2"), np.zeros((1, 32, 32, 1), "u1"))
-    shown = EpochImages(slices, tmp_path, SimpleNamespace(image=lambda *_, **__: None))
+    slices = in_memory(("a",), np.zeros((1, 32, 32, 1), "u2"), np.zeros((1, 32, 32, 1), "u1"))
+    shown = EpochImages(slices, 1, tmp_path, SimpleNamespace(image=lambda *_, **__: None))
     shown.set_model(model)
     shown.on_train_begin()
     picture = cv2.imread(str(tmp_path / "a" / "epoch_000.png"))[CAPTION_PX:, :, ::-1]

@@ -75,7 +75,7 @@ def test_every_promised_choice_composes_with_every_dataset():
     promised = {
         "model": MODELS,
         "loss": ["bce_dice", "dice", "bce", "iou", "bce_iou", "basnet_hybrid"],
-        "augment": ["on", "off"],
+        "augment": ["on", "off", "light", "reference", "strong"],
     }
     assert set(datasets) <= set(choices("dataset"))
     longest = max(map(len, promised.values()))
@@ -87,7 +87,7 @@ def test_every_promised_choice_composes_with_every_dataset():
                 [f"dataset={dataset}", f"model={model}", f"loss={loss}", f"augment={augment}"],
             )
             assert (cfg.dataset.name, cfg.model.name, cfg.loss.name) == (dataset, model, loss)
-            assert bool(cfg.augment) == (augment == "on")
+            assert bool(cfg.augment) == (augment != "off")
 
 
 @pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda p: p.stem)

@@ -128,6 +128,7 @@ def test_preparation_and_description_need_no_model(mni, experiment, tmp_path):
         "describe/statistics.csv",
         "describe/statistics.png",
         "describe/samples_test.png",
+        "describe/samples_augmented.png",
     } <= sent
     assert run.data.metrics["data/train_slices"] == 20
     assert "model" not in run.data.params

@@ -7,9 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from seg.augment.chain import chain
+from seg.augment.geometry import Flip, Rotate
 from seg.contracts import Case, Classes, SegError, Slice, Splits
+from seg.data import cache
 from seg.data import folder as folders
-from seg.describe import BATCH_SLICES, SAMPLES, describe, samples
+from seg.data.check import verified
+from seg.describe import AUGMENTED, BATCH_SLICES, SAMPLES, VARIANTS, augmented, describe, samples
 from seg.figures.pictures import CAPTION_PX, GAP_PX, PANEL_PX, TRUTH_RGB
 
 BINARY = Classes(127)
@@ -242,6 +246,38 @@ def test_a_cohort_has_a_sheet_of_sixteen_per_side(cohort, tmp_path):
     assert valid.shape[0] == 2 * (PANEL_PX + CAPTION_PX + GAP_PX) + GAP_PX
     assert 2000 < train.shape[1] < 2100
     assert counts["data/train_slices"] == 20
+
+
+def test_the_augmented_sheet_shows_slices_as_they_are_and_as_they_are_augmented(cohort, tmp_path):
+    cases = verified(folders.read(cohort, r"^(p\d+)_"), 1, BINARY)
+    slices = cache.load(cases, (32, 32), 1, BINARY, "off", tmp_path)
+    augmented(cases, slices, chain({"mirror": Flip(1.0, "horizontal")}), 0, tmp_path)
+    sheet = cv2.imread(str(tmp_path / "samples_augmented.png"))[GAP_PX:, GAP_PX:]
+    rows = np.split(sheet, AUGMENTED)
+    for row in rows:
+        plain, *variants = (
+            tile[CAPTION_PX : CAPTION_PX + PANEL_PX] for tile in np.split(row, 1 + VARIANTS, axis=1)
+        )
+        assert plain[:, :PANEL_PX].any()
+        for variant in variants:
+            for left in (0, PANEL_PX + 2):
+                panel = slice(left, left + PANEL_PX)
+                np.testing.assert_array_equal(variant[:, panel], plain[:, panel][:, ::-1])
+    assert any((row == TRUTH_RGB[::-1]).all(axis=-1)[CAPTION_PX:].any() for row in rows)
+
+
+def test_the_augmented_sheet_draws_every_variant_anew_and_the_same_ones_again(cohort, tmp_path):
+    cases = verified(folders.read(cohort, r"^(p\d+)_"), 1, BINARY)
+    slices = cache.load(cases, (32, 32), 1, BINARY, "off", tmp_path)
+    sheets = []
+    for seed in (0, 0, 1):
+        augmented(cases, slices, chain({"turn": Rotate(1.0, [-40, 40], None)}), seed, tmp_path)
+        sheets.append(cv2.imread(str(tmp_path / "samples_augmented.png")))
+    np.testing.assert_array_equal(sheets[0], sheets[1])
+    assert (sheets[0] != sheets[2]).any()
+    first_row = sheets[0][GAP_PX + CAPTION_PX :][:PANEL_PX, GAP_PX:]
+    panels = [tile[:, :PANEL_PX] for tile in np.split(first_row, 1 + VARIANTS, axis=1)]
+    assert len({panel.tobytes() for panel in panels}) == 1 + VARIANTS
 
 
 def test_with_labels_the_pixels_and_slices_of_each_class_are_counted(tmp_path, table):

@@ -229,6 +229,28 @@ def test_a_model_that_gives_probabilities_is_refused(experiment, tmp_path):
         experiment("stages=[evaluate]", f"checkpoint={tmp_path}/sigmoid.keras")
 
 
+@pytest.mark.parametrize(
+    ("raises", "sentence"),
+    [
+        ('ValueError("no field\\nmore")', "error: unexpected ValueError: no field"),
+        ('SegError("a.png: cut off; mend it")', "error: a.png: cut off; mend it"),
+    ],
+)
+def test_what_fails_in_the_input_pipeline_is_one_sentence_and_ends(
+    command, tmp_path, tiny, raises, sentence
+):
+    (tmp_path / "mine.py").write_text(
+        "from seg.contracts import SegError\n"
+        "class Bad:\n"
+        "    def __init__(self, p): self.p = p\n"
+        f"    def change(self, image, rng): raise {raises}\n"
+    )
+    own = "+augment.bad={_target_:mine.Bad,p:1.0}"
+    done = command(*tiny, "augment=off", own, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(sentence)
+
+
 def test_a_loss_that_is_not_finite_fails_the_run_with_its_traceback(experiment, tmp_path):
     with pytest.raises(SegError, match=r"loss is (nan|inf) in epoch \d+, step \d+: lower optim"):
         experiment(

@@ -1,60 +1,84 @@
-"""One random chain per sample, a pure function of the sample's seed."""
+"""One random chain per sample, a pure function of the sample's seed and number."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-import tensorflow as tf
+import numpy as np
 
-from seg.augment.geometry import warp
-from seg.contracts import IntensityTransform, SegError, SpatialTransform
+from seg.augment.ranges import generator
+from seg.augment.warp import grid, warp
+from seg.contracts import IntensityTransform, MixTransform, SegError, SpatialTransform
 
-Augment = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+
+@dataclass(frozen=True)
+class Chain:
+    """What training samples go through: moved, changed, and in their batch mixed.
+
+    The spatial transforms that a sample gets are composed into one map, so that it is interpolated
+    once however many there are, or not at all; the changes of grey values follow. Each kind
+    takes effect in its order here. Equal seeds and numbers give equal results.
+    """
+
+    spatial: tuple[SpatialTransform, ...] = ()
+    intensity: tuple[IntensityTransform, ...] = ()
+    mixing: tuple[MixTransform, ...] = ()
+
+    def sample(
+        self, image_HWC: np.ndarray, mask_HW1: np.ndarray, seed: int, k: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return sample k of a stream: image float32 over 0..1, mask uint8, as they came."""
+        rng = generator(seed, k)
+        size_HW = image_HWC.shape[:2]
+        points_HW2 = unmoved_HW2 = grid(size_HW)
+        # The map leads from the output back to the input: the last transform comes first.
+        for transform in reversed(self.spatial):
+            if rng.random() < transform.p:
+                points_HW2 = transform.move(points_HW2, rng, size_HW)
+        if points_HW2 is not unmoved_HW2:
+            image_HWC, mask_HW1 = warp(image_HWC, mask_HW1, points_HW2)
+        for transform in self.intensity:
+            if rng.random() < transform.p:
+                changed = transform.change(image_HWC, rng).reshape(image_HWC.shape)
+                image_HWC = np.clip(changed, 0, 1, dtype=np.float32)
+        return image_HWC, mask_HW1
+
+    def batch(
+        self, images_BHWC: np.ndarray, masks_BHW1: np.ndarray, seed: int, k: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return batch k of a stream, float32 both."""
+        rng = generator(seed, k, stream=1)
+        for transform in self.mixing:
+            images_BHWC, masks_BHW1 = transform.mix(images_BHWC, masks_BHW1, rng)
+        return images_BHWC, masks_BHW1
 
 
-def chain(transforms: Mapping[str, SpatialTransform | IntensityTransform]) -> Augment | None:
-    """Compose named transforms into one function, None where there are none.
+def chain(transforms: Mapping[str, object], binary: bool = True) -> Chain | None:
+    """Compose named transforms; those with p=0 are left out, None where none is left.
 
-    The spatial ones are multiplied into one map, so that a sample is interpolated once however
-    many there are; the intensity ones follow in their order.
-
-    Returns:
-        A function of image (float32 HWC, 0..1), mask (float32 HW1, whole numbers) and seed (int64,
-        shape (2,)) to image and mask. Equal seeds give equal results.
+    Args:
+        transforms: in the order in which they take effect.
+        binary: whether masks are of 0 and 1, so that they can be blended.
 
     Raises:
-        SegError: a part is no transform, or its p is no probability.
+        SegError: a part is no transform, its p is no probability, or it blends masks of classes.
     """
-    if not transforms:
-        return None
     for name, transform in transforms.items():
-        if not isinstance(transform, SpatialTransform | IntensityTransform):
+        if not isinstance(transform, SpatialTransform | IntensityTransform | MixTransform):
             raise SegError(
-                f"augment.{name}: must have p and either matrix() or change(). "
+                f"augment.{name}: must have p and one of move(), change() and mix(). "
                 f"Received: {type(transform).__name__}"
             )
         if not 0 <= transform.p <= 1:
             raise SegError(f"augment.{name}.p must lie in 0..1. Received: {transform.p}")
-    spatial = [t for t in transforms.values() if isinstance(t, SpatialTransform)]
-    intensity = [t for t in transforms.values() if isinstance(t, IntensityTransform)]
-
-    def augment(
-        image_HWC: tf.Tensor, mask_HW1: tf.Tensor, seed: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        seeds = iter(tf.unstack(tf.random.split(seed, 2 * len(transforms))))
-        if spatial:
-            matrix = tf.eye(3)
-            for transform in spatial:
-                drawn = transform.matrix(next(seeds), image_HWC.shape[:2])
-                matrix = matrix @ tf.where(_chosen(next(seeds), transform.p), drawn, tf.eye(3))
-            image_HWC, mask_HW1 = warp(image_HWC, mask_HW1, matrix)
-        for transform in intensity:
-            changed = transform.change(image_HWC, next(seeds))
-            image_HWC = tf.where(_chosen(next(seeds), transform.p), changed, image_HWC)
-        return image_HWC, mask_HW1
-
-    return augment
-
-
-def _chosen(seed: tf.Tensor, p: float) -> tf.Tensor:
-    return tf.random.stateless_uniform([], seed) < p
+        if transform.p and not binary and getattr(transform, "blends_masks", False):
+            raise SegError(
+                f"augment.{name}: blends masks, which several classes (dataset.labels) do not "
+                f"allow; set augment.{name}=null. Received: p={transform.p}"
+            )
+    kinds = (SpatialTransform, IntensityTransform, MixTransform)
+    used = [
+        tuple(t for t in transforms.values() if isinstance(t, kind) and t.p > 0) for kind in kinds
+    ]
+    return Chain(*used) if any(used) else None

@@ -1,7 +1,9 @@
-"""Spatial transforms, for image and mask together: each draws an affine map, `warp` applies one.
+"""Spatial transforms that keep lines straight, for image and mask together.
 
-A map is a 3x3 float32 matrix that takes a point (x, y, 1) of the OUTPUT, in pixels from the
-picture's centre, to the point of the INPUT that is shown there. Maps compose by multiplication.
+Each is a map of points (x, y), in pixels from the picture's centre: it takes a point of the OUTPUT
+to the point of the INPUT that is shown there. `seg.augment.warp` applies a composition of them
+once.
+Axes: H height, W width, 2 the coordinates x and y.
 """
 
 from __future__ import annotations
@@ -9,7 +11,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import tensorflow as tf
+import numpy as np
+
+from seg.augment.ranges import require_range, uniform
 
 
 @dataclass(frozen=True)
@@ -29,9 +33,11 @@ class Flip:
         if self.axis not in ("horizontal", "vertical"):
             raise ValueError(f"axis must be horizontal or vertical. Received: {self.axis}")
 
-    def matrix(self, seed: tf.Tensor, size_HW: tuple[int, int]) -> tf.Tensor:
-        """Return the mirror map, float32 (3, 3)."""
-        return tf.linalg.diag([-1.0, 1.0, 1.0] if self.axis == "horizontal" else [1.0, -1.0, 1.0])
+    def move(
+        self, points_HW2: np.ndarray, rng: np.random.Generator, size_HW: tuple[int, int]
+    ) -> np.ndarray:
+        """Return the mirrored points."""
+        return points_HW2 * np.float32([-1, 1] if self.axis == "horizontal" else [1, -1])
 
 
 @dataclass(frozen=True)
@@ -40,17 +46,25 @@ class Rotate:
 
     Attributes:
         p: probability, 0..1.
-        max_angle_deg: the angle is uniform in -max..max degrees.
+        range_deg: the angle is uniform in lowest..highest.
+        angles_deg: the angle is one of these instead, all as likely.
     """
 
     p: float
-    max_angle_deg: float
+    range_deg: list[float]
+    angles_deg: list[float] | None
 
-    def matrix(self, seed: tf.Tensor, size_HW: tuple[int, int]) -> tf.Tensor:
-        """Return the rotation drawn for `seed` (int, shape (2,)), float32 (3, 3)."""
-        angle = _uniform(seed, self.max_angle_deg) * (math.pi / 180)
-        cos, sin = tf.cos(angle), tf.sin(angle)
-        return _rows([cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0])
+    def __post_init__(self) -> None:
+        """Refuse what is no range."""
+        require_range("range_deg", self.range_deg)
+
+    def move(
+        self, points_HW2: np.ndarray, rng: np.random.Generator, size_HW: tuple[int, int]
+    ) -> np.ndarray:
+        """Return the points turned by the angle drawn."""
+        degrees = rng.choice(self.angles_deg) if self.angles_deg else uniform(rng, self.range_deg)
+        cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+        return points_HW2 @ np.float32([[cos, sin], [-sin, cos]])
 
 
 @dataclass(frozen=True)
@@ -59,74 +73,66 @@ class Scale:
 
     Attributes:
         p: probability, 0..1.
-        smallest: least factor; below 1 the object shrinks.
-        largest: greatest factor.
+        factor: range of the factor; below 1 the object shrinks.
     """
 
     p: float
-    smallest: float
-    largest: float
+    factor: list[float]
 
     def __post_init__(self) -> None:
         """Refuse factors that turn the picture inside out."""
-        if not 0 < self.smallest <= self.largest:
-            raise ValueError(
-                f"0 < smallest <= largest must hold. Received: {self.smallest}, {self.largest}"
-            )
+        require_range("factor", self.factor, least=0.01)
 
-    def matrix(self, seed: tf.Tensor, size_HW: tuple[int, int]) -> tf.Tensor:
-        """Return the scaling drawn for `seed` (int, shape (2,)), float32 (3, 3)."""
-        factor = tf.random.stateless_uniform([], seed, self.smallest, self.largest)
-        return tf.linalg.diag(tf.stack([1 / factor, 1 / factor, 1.0]))
+    def move(
+        self, points_HW2: np.ndarray, rng: np.random.Generator, size_HW: tuple[int, int]
+    ) -> np.ndarray:
+        """Return the points divided by the factor drawn."""
+        return points_HW2 / np.float32(uniform(rng, self.factor))
+
+
+@dataclass(frozen=True)
+class Shear:
+    """Slant: rows slide over each other, those through the centre stay.
+
+    Attributes:
+        p: probability, 0..1.
+        slope: range of the slide, in pixels for each pixel of height: the tangent of the angle.
+    """
+
+    p: float
+    slope: list[float]
+
+    def __post_init__(self) -> None:
+        """Refuse what is no range."""
+        require_range("slope", self.slope)
+
+    def move(
+        self, points_HW2: np.ndarray, rng: np.random.Generator, size_HW: tuple[int, int]
+    ) -> np.ndarray:
+        """Return the points slanted by the slope drawn."""
+        return points_HW2 @ np.float32([[1, 0], [uniform(rng, self.slope), 1]])
 
 
 @dataclass(frozen=True)
 class Shift:
-    """Move sideways.
+    """Move to the right and down, or against it.
 
     Attributes:
         p: probability, 0..1.
-        max_fraction: of height and of width, each way.
+        fraction: range of the way, of the height and of the width, drawn for each of them.
     """
 
     p: float
-    max_fraction: float
+    fraction: list[float]
 
-    def matrix(self, seed: tf.Tensor, size_HW: tuple[int, int]) -> tf.Tensor:
-        """Return the translation drawn for `seed` (int, shape (2,)), float32 (3, 3)."""
-        y, x = tf.unstack(
-            tf.random.stateless_uniform([2], seed, -self.max_fraction, self.max_fraction)
-            * tf.cast(size_HW, tf.float32)
-        )
-        return _rows([1.0, 0.0, x], [0.0, 1.0, y], [0.0, 0.0, 1.0])
+    def __post_init__(self) -> None:
+        """Refuse what is no range."""
+        require_range("fraction", self.fraction)
 
-
-def warp(
-    image_HWC: tf.Tensor, mask_HW1: tf.Tensor, matrix: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Apply one map to an image (bilinear) and its mask (nearest); outside both are zero."""
-    height, width = image_HWC.shape[:2]
-    centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
-    to_corner = tf.constant([[1, 0, centre_x], [0, 1, centre_y], [0, 0, 1]], tf.float32)
-    to_centre = tf.constant([[1, 0, -centre_x], [0, 1, -centre_y], [0, 0, 1]], tf.float32)
-    projection = tf.reshape(to_corner @ matrix @ to_centre, [1, 9])[:, :8]
-
-    def apply(picture: tf.Tensor, interpolation: str) -> tf.Tensor:
-        return tf.raw_ops.ImageProjectiveTransformV3(
-            images=picture[None],
-            transforms=projection,
-            output_shape=[height, width],
-            interpolation=interpolation,
-            fill_mode="CONSTANT",
-            fill_value=0.0,
-        )[0]
-
-    return apply(image_HWC, "BILINEAR"), apply(mask_HW1, "NEAREST")
-
-
-def _uniform(seed: tf.Tensor, largest: float) -> tf.Tensor:
-    return tf.random.stateless_uniform([], seed, -largest, largest)
-
-
-def _rows(*rows: list) -> tf.Tensor:
-    return tf.stack([tf.stack(row) for row in rows])
+    def move(
+        self, points_HW2: np.ndarray, rng: np.random.Generator, size_HW: tuple[int, int]
+    ) -> np.ndarray:
+        """Return the points moved by the way drawn."""
+        height, width = size_HW
+        x, y = uniform(rng, self.fraction) * width, uniform(rng, self.fraction) * height
+        return points_HW2 - np.float32([x, y])

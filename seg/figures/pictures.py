@@ -80,7 +80,9 @@ def overlay(
     return picture
 
 
-def sheet(samples: Iterable[tuple[np.ndarray, np.ndarray, str]]) -> np.ndarray:
+def sheet(
+    samples: Iterable[tuple[np.ndarray, np.ndarray, str]], columns: int | None = None
+) -> np.ndarray:
     """Set samples in rows: the image with its mask's outline, beside it the mask, above its name.
 
     Each lies in a square of PANEL_PX: enlarged by the largest whole number that fits, or shrunk.
@@ -88,9 +90,10 @@ def sheet(samples: Iterable[tuple[np.ndarray, np.ndarray, str]]) -> np.ndarray:
     Args:
         samples: image (HWC, float over 0..1, 1 or 3 channels), mask (bool HW) and name; at least
             one.
+        columns: samples in a row; about as many as rows where it is not given.
     """
     tiles = [_tile(*sample) for sample in samples]
-    columns = math.ceil(math.sqrt(len(tiles)))
+    columns = columns or math.ceil(math.sqrt(len(tiles)))
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
     tiles = [np.pad(t, [(GAP_PX, 0), (GAP_PX, 0), (0, 0)], constant_values=255) for t in tiles]
     rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]

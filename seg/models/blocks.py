@@ -104,7 +104,7 @@ class ConvSchedule:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built, naming the argument."""
-        require_levels(self.levels)
+        require_at_least("levels", self.levels, 2)
         require_at_least("base_filters", self.base_filters, 1)
         require_at_least("base_kernel", self.base_kernel, 1)
         require_at_least("base_dilation", self.base_dilation, 1)
@@ -169,6 +169,19 @@ def u_shape(
     return x_BHWF
 
 
+def level_filters(
+    input_shape: tuple[int | None, int | None, int], levels: int, base_filters: int
+) -> list[int]:
+    """Return the filters of each level, doubled at each.
+
+    Raises:
+        ValueError: there is no level to go down to, or H or W does not halve that often.
+    """
+    require_at_least("levels", levels, 2)
+    require_multiple(input_shape, 2 ** (levels - 1), f"{levels} levels")
+    return [base_filters * 2**level for level in range(levels)]
+
+
 def logits(x_BHWF: KerasTensor, classes: int, name: str = "logits") -> KerasTensor:
     """Close a model with a 1x1 convolution in float32, whatever the precision of the rest."""
     return layers.Conv2D(classes, 1, dtype="float32", name=name)(x_BHWF)
@@ -179,11 +192,6 @@ def side_logits(x_BHWF: KerasTensor, classes: int, scale: int, name: str) -> Ker
     x_BHWC = layers.Conv2D(classes, 3, padding="same", dtype="float32", name=name)(x_BHWF)
     enlarge = layers.UpSampling2D(scale, interpolation="bilinear", dtype="float32")
     return enlarge(x_BHWC) if scale > 1 else x_BHWC
-
-
-def require_levels(levels: int) -> None:
-    """Raise a ValueError where there is nothing to go down to."""
-    require_at_least("levels", levels, 2)
 
 
 def require_at_least(argument: str, received: int, least: int) -> None:

@@ -42,8 +42,7 @@ def require_fit(
 
     Raises:
         SegError: it does not take images (B, H, W, channels), does not give
-            (B, H, W, one of `classes`), gives NaN, or probabilities instead of logits, or would
-            not come back from a .keras file.
+            (B, H, W, one of `classes`), or gives NaN, or probabilities instead of logits.
     """
     wanted, taken = (None, *size, channels), model.input_shape
     if len(taken) != 4 or any(t not in (None, w) for t, w in zip(taken, wanted, strict=True)):
@@ -83,7 +82,23 @@ def require_fit(
             f"{finite.min():.3g} to {finite.max():.3g}; build it without the sigmoid or "
             "softmax of its last layer"
         )
-    _require_savable(model)
+
+
+def require_savable(model: keras.Model) -> None:
+    """Make a second model, with weights of its own, from what a .keras file would say of this one.
+
+    Raises:
+        SegError: the model would not come back.
+    """
+    # Not in a StatelessScope, which need not draw weights: it refuses those that start from a number.
+    try:
+        keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(model))
+    except Exception as error:
+        raise SegError(
+            f"model {model.name}: cannot be saved and loaded again "
+            f"({first_line(error)}); give its classes get_config, register them "
+            "with keras.saving.register_keras_serializable, and use no Lambda layer"
+        ) from error
 
 
 def _applied(model: keras.Model, images_BHWC: np.ndarray | KerasTensor) -> Any:  # noqa: ANN401
@@ -93,15 +108,4 @@ def _applied(model: keras.Model, images_BHWC: np.ndarray | KerasTensor) -> Any: 
         raise SegError(
             f"model {model.name}: cannot be applied to images {tuple(images_BHWC.shape)} "
             f"({type(error).__name__}: {first_line(error)})"
-        ) from error
-
-
-def _require_savable(model: keras.Model) -> None:
-    try:
-        keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(model))
-    except Exception as error:
-        raise SegError(
-            f"model {model.name}: cannot be saved and loaded again "
-            f"({first_line(error)}); give its classes get_config, register them "
-            "with keras.saving.register_keras_serializable, and use no Lambda layer"
         ) from error

@@ -16,14 +16,10 @@ from keras import KerasTensor, layers
 from seg.models.blocks import (
     GROUPS,
     MOMENTUM,
-    NORMALIZATIONS,
-    UPSAMPLINGS,
     conv,
+    level_filters,
     logits,
     normalized,
-    require_levels,
-    require_multiple,
-    require_one_of,
     require_rate,
     upsampled,
 )
@@ -65,13 +61,9 @@ def multires(
     Raises:
         ValueError: H or W is no such multiple, or an argument is out of range.
     """
-    require_levels(levels)
+    filters = level_filters(input_shape, levels, base_filters)
     require_rate("dropout", dropout)
-    require_one_of("normalization", normalization, NORMALIZATIONS)
-    require_one_of("upsampling", upsampling, UPSAMPLINGS)
-    require_multiple(input_shape, 2 ** (levels - 1), f"{levels} levels")
     _require_widths(alpha, base_filters)
-    filters = [base_filters * 2**level for level in range(levels)]
     style = {"normalization": normalization, "activation": activation}
     block = partial(_multires_block, alpha=alpha, dropout=dropout, **style)
 

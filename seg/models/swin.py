@@ -92,7 +92,8 @@ class WindowAttention(layers.Layer):
     """Attention inside square windows: queries, keys, values (B, H, W, 3C) to (B, H, W, C).
 
     H and W are multiples of `window`, C of `heads`. With a shift, the windows lie that many tokens
-    further down and right, and those that the map's border cuts stay cut. Softmax is in float32.
+    further down and right, and those that the map's border cuts stay cut. Softmax is in the
+    precision of the weights.
 
     Source: Liu et al. 2021, arXiv 2103.14030, section 3.2 (W-MSA, SW-MSA, relative position bias).
     """
@@ -107,7 +108,7 @@ class WindowAttention(layers.Layer):
         self.offset_TT = _offset_TT(self.window)
         self.allowed_NTT = _allowed_NTT(*input_shape[1:3], self.window, self.shift)
         shape_PPh = (2 * self.window - 1, 2 * self.window - 1, self.heads)
-        # Not autocast, since it is added to float32 scores.
+        # Not autocast, since it is added to scores of its own precision.
         self.bias_PPh = self.add_weight(shape_PPh, _narrow(), autocast=False)
 
     def call(self, qkv_BHWC: KerasTensor) -> KerasTensor:
@@ -127,7 +128,8 @@ class WindowAttention(layers.Layer):
 
     def _weights_BNhTT(self, q_BNhTD: KerasTensor, k_BNhTD: KerasTensor) -> KerasTensor:
         q_BNhTD *= q_BNhTD.shape[-1] ** -0.5
-        scores_BNhTT = ops.cast(ops.matmul(q_BNhTD, ops.swapaxes(k_BNhTD, -1, -2)), "float32")
+        scores_BNhTT = ops.matmul(q_BNhTD, ops.swapaxes(k_BNhTD, -1, -2))
+        scores_BNhTT = ops.cast(scores_BNhTT, self.variable_dtype)
         # `take` on the weight itself gives a sparse gradient, whose norm is wrong when clipped.
         bias_TTh = ops.take(ops.reshape(self.bias_PPh, (-1, self.heads)), self.offset_TT, axis=0)
         scores_BNhTT += ops.transpose(bias_TTh, (2, 0, 1))

@@ -11,7 +11,7 @@ from functools import partial
 import keras
 from keras import KerasTensor, layers
 
-from seg.models.blocks import conv, enlarged, require_levels, require_multiple, side_logits
+from seg.models.blocks import conv, enlarged, level_filters, side_logits
 from seg.models.supervised import supervised
 
 
@@ -46,14 +46,13 @@ def unet3plus(
     Raises:
         ValueError: H or W is no such multiple, or an argument is out of range.
     """
-    require_levels(levels)
-    require_multiple(input_shape, 2 ** (levels - 1), f"{levels} levels")
+    filters = level_filters(input_shape, levels, base_filters)
     block = partial(conv, normalization=normalization, activation=activation)
     inputs = x_BHWF = keras.Input(input_shape)
     maps = []
     for level in range(levels):
         x_BHWF = layers.MaxPooling2D(2)(x_BHWF) if level else x_BHWF
-        x_BHWF = block(block(x_BHWF, base_filters * 2**level), base_filters * 2**level)
+        x_BHWF = block(block(x_BHWF, filters[level]), filters[level])
         maps.append(x_BHWF)
     for level in reversed(range(levels - 1)):
         # Here the coarser maps but the bottom are the decoder's, the others still the encoder's.

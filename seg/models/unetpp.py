@@ -15,12 +15,9 @@ import keras
 from keras import KerasTensor, layers
 
 from seg.models.blocks import (
-    UPSAMPLINGS,
     conv,
+    level_filters,
     logits,
-    require_levels,
-    require_multiple,
-    require_one_of,
     require_rate,
     upsampled,
 )
@@ -57,11 +54,8 @@ def unetpp(
     Raises:
         ValueError: H or W is no such multiple, or an argument is out of range.
     """
-    require_levels(levels)
+    filters = level_filters(input_shape, levels, base_filters)
     require_rate("dropout", dropout)
-    require_one_of("upsampling", upsampling, UPSAMPLINGS)
-    require_multiple(input_shape, 2 ** (levels - 1), f"{levels} levels")
-    filters = [base_filters * 2**level for level in range(levels)]
     node = partial(_node, dropout=dropout, normalization=normalization, activation=activation)
 
     inputs = keras.Input(input_shape)

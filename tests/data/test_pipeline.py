@@ -1,27 +1,51 @@
 """Facts about `seg.data.pipeline`: which sample comes when, and in which form."""
 
+import hashlib
+import os
+import threading
+import time
 from collections import Counter
+from dataclasses import dataclass
 from itertools import pairwise
 
-import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.framework.config import disable_op_determinism
 
+from seg.augment.artefacts import GaussianNoise
 from seg.augment.chain import chain
+from seg.augment.deform import Elastic
 from seg.augment.geometry import Rotate, Shift
 from seg.augment.intensity import Brightness
-from seg.contracts import Classes
-from seg.data import folder
-from seg.data.images import fit_image, fit_mask, read_image, read_mask
-from seg.data.pipeline import Slices, endless, load, once
+from seg.augment.mixing import CutMix, MixUp
+from seg.data.cache import Slices, in_memory
+from seg.data.pipeline import endless, once
 
-AUGMENT = {"r": Rotate(0.5, 30.0), "s": Shift(0.5, 0.2), "b": Brightness(0.5, 0.3)}
+AUGMENT = {
+    "r": Rotate(0.5, [-30.0, 30.0], None),
+    "s": Shift(0.5, [-0.2, 0.2]),
+    "e": Elastic(0.5, 5.0, 1.5, 14),
+    "b": Brightness(0.5, [1.0, 1.0], [-0.3, 0.3]),
+    "n": GaussianNoise(0.5, [0.0, 0.1]),
+}
+MIXED = AUGMENT | {"m": MixUp(0.5, 1.0), "c": CutMix(0.5, 1.0)}
 
 
-@pytest.fixture(scope="module")
-def cases(cohort):
-    return folder.read(cohort, r"^(p\d+)_")
+@dataclass
+class Spy:
+    """Show seed and number: of a sample in the image's two columns, of a batch in its masks."""
+
+    mixing: tuple
+
+    def sample(self, image_HWC, mask_HW1, seed, k):
+        image_HWC[:, 0], image_HWC[:, 1] = seed, k
+        return image_HWC, mask_HW1
+
+    def batch(self, images_BHWC, masks_BHW1, seed, k):
+        masks = np.empty_like(masks_BHW1)
+        masks[:, :, 0], masks[:, :, 1] = seed, k
+        return images_BHWC, masks
 
 
 def numbered(n, height=2, width=3):
@@ -29,14 +53,14 @@ def numbered(n, height=2, width=3):
     number = np.arange(n).reshape(n, 1, 1, 1)
     images = np.broadcast_to(number * 100, (n, height, width, 1)).astype(np.uint16)
     masks = np.broadcast_to(number % 2, (n, height, width, 1)).astype(np.uint8)
-    return Slices(tuple(f"s{i}" for i in range(n)), images, masks)
+    return in_memory([f"s{i}" for i in range(n)], images, masks)
 
 
-def patterned(n, size=(10, 14)):
+def patterned(n, size=(10, 14), values=(0, 1)):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 65536, (n, *size, 1), np.uint16)
-    masks = (rng.random((n, *size, 1)) < 0.5).astype(np.uint8)
-    return Slices(tuple(f"s{i}" for i in range(n)), images, masks)
+    masks = rng.choice(np.uint8(values), (n, *size, 1))
+    return in_memory([f"s{i}" for i in range(n)], images, masks)
 
 
 def numbers(image_BHWC):
@@ -53,55 +77,38 @@ def passes(n, count, seed):
     return [tuple(stream[i : i + n]) for i in range(0, n * count, n)]
 
 
+def digest():
+    """Return a hash of the first 12 batches of a stream with every kind of augmentation."""
+    found = hashlib.sha256()
+    for pair in endless(patterned(7), 4, 7, chain(MIXED)).take(12).as_numpy_iterator():
+        found.update(pair[0].tobytes() + pair[1].tobytes())
+    return found.hexdigest()
+
+
+def side_by_side(stream):
+    """Return how many slices were read at the same time."""
+    lock, reading, most = threading.Lock(), set(), [0]
+
+    def read(i):
+        with lock:
+            reading.add(threading.get_ident())
+            most[0] = max(most[0], len(reading))
+        time.sleep(0.005)
+        with lock:
+            reading.remove(threading.get_ident())
+        return np.zeros((2, 3, 1), np.uint16), np.zeros((2, 3, 1), np.uint8)
+
+    slices = Slices(tuple(map(str, range(20))), (2, 3, 1), read)
+    list(stream(slices, 4, 0).take(5))
+    return most[0]
+
+
 def assert_equal_streams(a, b, batches):
     for x, y in zip(
         a.take(batches).as_numpy_iterator(), b.take(batches).as_numpy_iterator(), strict=True
     ):
         np.testing.assert_array_equal(x[0], y[0])
         np.testing.assert_array_equal(x[1], y[1])
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_load_gives_16_bit_images_and_binary_masks_at_the_asked_size(cases, channels):
-    slices = load(cases, (16, 24), channels, Classes(127))
-    assert slices.images_NHWC.dtype == np.uint16
-    assert slices.images_NHWC.shape == (24, 16, 24, channels)
-    assert slices.images_NHWC.max() > 40000
-    assert slices.masks_NHW1.dtype == np.uint8
-    assert slices.masks_NHW1.shape == (24, 16, 24, 1)
-    assert np.unique(slices.masks_NHW1).tolist() == [0, 1]
-
-
-def test_load_keeps_the_order_and_the_pairs(cases):
-    slices = load(cases, (16, 24), 1, Classes(127))
-    members = [s for case in cases for s in case.slices]
-    assert slices.ids == tuple(s.id for s in members)
-    for i in (0, 9, 23):
-        image_HWC = fit_image(read_image(members[i].image, 1), (16, 24))
-        mask_HW = fit_mask(read_mask(members[i].mask, Classes(127)), (16, 24))
-        np.testing.assert_array_equal(slices.images_NHWC[i], image_HWC)
-        np.testing.assert_array_equal(slices.masks_NHW1[i, ..., 0], mask_HW)
-
-
-def test_load_applies_the_mask_threshold(cases):
-    assert load(cases, (16, 16), 1, Classes(255)).masks_NHW1.max() == 0
-
-
-def test_as_float_spans_exactly_0_to_1():
-    images = np.array([0, 13107, 65535], np.uint16).reshape(1, 1, 3, 1)
-    slices = Slices(("a",), images, np.array([0, 1, 1], np.uint8).reshape(1, 1, 3, 1))
-    image, mask = slices.as_float()
-    assert image.dtype == mask.dtype == np.float32
-    np.testing.assert_allclose(image.ravel(), [0, 0.2, 1], rtol=1e-6)
-    assert image.max() == 1
-    assert mask.ravel().tolist() == [0, 1, 1]
-
-
-def test_take_gives_the_slices_at_the_places_in_their_order():
-    taken = numbered(5).take([3, 0, 3])
-    assert taken.ids == ("s3", "s0", "s3")
-    assert taken.images_NHWC[:, 0, 0, 0].tolist() == [300, 0, 300]
-    assert taken.masks_NHW1[:, 0, 0, 0].tolist() == [1, 0, 1]
 
 
 @pytest.mark.parametrize(("n", "batch"), [(1, 2), (2, 2), (7, 4), (12, 5), (3, 8)])
@@ -127,13 +134,16 @@ def test_no_place_of_the_order_favours_a_slice():
     assert max(abs(count - 50) for count in counts.values()) < 40
 
 
-def test_equal_seeds_give_identical_streams():
-    slices, augment = patterned(5), chain(AUGMENT)
-    assert_equal_streams(endless(slices, 4, 7, augment), endless(slices, 4, 7, augment), 10)
+@pytest.mark.parametrize("parts", [{}, AUGMENT, MIXED], ids=["plain", "augmented", "mixed"])
+def test_equal_seeds_give_identical_streams(parts):
+    slices = patterned(5)
+    assert_equal_streams(
+        endless(slices, 4, 7, chain(parts)), endless(slices, 4, 7, chain(parts)), 6
+    )
 
 
 def test_a_second_iteration_repeats_the_stream():
-    dataset = endless(patterned(5), 4, 7, chain(AUGMENT))
+    dataset = endless(patterned(5), 4, 7, chain(MIXED))
     assert_equal_streams(dataset, dataset, 10)
 
 
@@ -157,43 +167,96 @@ def test_the_number_of_threads_changes_nothing():
     single.threading.private_threadpool_size = 1
     single.threading.max_intra_op_parallelism = 1
     single.autotune.enabled = False
-    dataset = endless(patterned(7), 4, 7, chain(AUGMENT))
+    dataset = endless(patterned(7), 4, 7, chain(MIXED))
     assert_equal_streams(dataset, dataset.with_options(single), 12)
 
 
-def test_sample_k_is_augmented_by_the_seed_and_k():
-    def spy(image, mask, seed):
-        return image, tf.cast(seed, tf.int64)
+@pytest.mark.skipif(os.cpu_count() < 2, reason="needs two cores")
+@pytest.mark.parametrize("stream", [endless, once])
+def test_slices_are_read_side_by_side(stream):
+    assert side_by_side(stream) > 1
 
-    stream = endless(numbered(3), 4, 5, spy).take(3).as_numpy_iterator()
-    seeds = np.concatenate([seed for _, seed in stream])
-    assert seeds.tolist() == [[5, k] for k in range(12)]
+
+@pytest.mark.skipif(os.cpu_count() < 2, reason="needs two cores")
+def test_where_determinism_is_asked_for_the_stream_is_the_same_and_as_parallel():
+    usual = digest()
+    tf.config.experimental.enable_op_determinism()
+    try:
+        assert digest() == usual
+        assert side_by_side(endless) > 1
+    finally:
+        disable_op_determinism()
+
+
+def test_sample_k_is_augmented_by_the_seed_and_k():
+    stream = endless(numbered(3), 4, 5, Spy(())).take(3).as_numpy_iterator()
+    images = np.concatenate([image for image, _ in stream])
+    assert images[:, 0, :2, 0].tolist() == [[5, k] for k in range(12)]
+
+
+def test_batch_k_is_mixed_by_the_seed_and_k():
+    stream = endless(numbered(3), 4, 5, Spy((CutMix(1.0, 1.0),))).take(3).as_numpy_iterator()
+    assert [mask[0, 0, :2, 0].tolist() for _, mask in stream] == [[5, k] for k in range(3)]
+
+
+def test_the_stream_is_made_of_what_the_chain_gives_for_each_number():
+    slices, augment = patterned(5), chain(MIXED)
+    whole = {slices.sample(i)[0].tobytes(): i for i in range(5)}
+    order = [
+        whole[image.tobytes()]
+        for images, _ in endless(slices, 4, 7).take(6).as_numpy_iterator()
+        for image in images
+    ]
+    for b, found in enumerate(endless(slices, 4, 7, augment).take(6).as_numpy_iterator()):
+        ks = range(4 * b, 4 * b + 4)
+        pairs = [augment.sample(*slices.sample(order[k]), 7, k) for k in ks]
+        images, masks = (np.stack(part).astype(np.float32) for part in zip(*pairs, strict=True))
+        expected = augment.batch(images, masks, 7, b)
+        for part, wanted in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(part, wanted)
 
 
 def test_a_slice_is_augmented_anew_in_every_pass():
-    stream = endless(patterned(1), 8, 0, chain({"r": Rotate(1.0, 30.0)}))
+    stream = endless(patterned(1), 8, 0, chain({"r": Rotate(1.0, [-30.0, 30.0], None)}))
     images = next(stream.as_numpy_iterator())[0]
     assert len({image.tobytes() for image in images}) == 8
 
 
-def test_training_batches_are_always_full():
-    shapes = {(image.shape, mask.shape) for image, mask in endless(numbered(7), 4, seed=0).take(9)}
+def test_augmentation_leaves_the_slices_as_they_are():
+    slices, twin = patterned(3), patterned(3)
+    list(endless(slices, 3, 0, chain(MIXED)).take(5))
+    for part, kept in zip(slices.samples(range(3)), twin.samples(range(3)), strict=True):
+        np.testing.assert_array_equal(part, kept)
+
+
+@pytest.mark.parametrize("parts", [{}, MIXED], ids=["plain", "mixed"])
+def test_training_batches_are_always_full(parts):
+    stream = endless(numbered(7), 4, 0, chain(parts)).take(9)
+    shapes = {(image.shape, mask.shape) for image, mask in stream}
     assert shapes == {((4, 2, 3, 1), (4, 2, 3, 1))}
 
 
-def test_the_shape_of_a_training_batch_is_static():
-    image, mask = endless(patterned(3), 4, 0, chain(AUGMENT)).element_spec
+@pytest.mark.parametrize("parts", [{}, AUGMENT, MIXED], ids=["plain", "augmented", "mixed"])
+def test_the_shape_of_a_training_batch_is_static(parts):
+    image, mask = endless(patterned(3), 4, 0, chain(parts)).element_spec
     assert image == tf.TensorSpec((4, 10, 14, 1), tf.float32)
     assert mask == tf.TensorSpec((4, 10, 14, 1), tf.float32)
 
 
-@pytest.mark.parametrize("augment", [None, chain(AUGMENT)], ids=["plain", "augmented"])
-def test_training_samples_are_floats_over_0_to_1_with_binary_masks(augment):
-    for image, mask in endless(patterned(5), 4, 0, augment).take(15).as_numpy_iterator():
+@pytest.mark.parametrize("parts", [{}, AUGMENT], ids=["plain", "augmented"])
+def test_training_samples_are_floats_over_0_to_1_with_binary_masks(parts):
+    for image, mask in endless(patterned(5), 4, 0, chain(parts)).take(15).as_numpy_iterator():
         assert image.dtype == mask.dtype == np.float32
         assert image.min() >= 0
         assert image.max() <= 1
         assert set(np.unique(mask)) <= {0, 1}
+
+
+def test_masks_of_classes_keep_their_indices_through_all_but_mixup():
+    augment = chain(AUGMENT | {"c": CutMix(0.5, 1.0)}, binary=False)
+    stream = endless(patterned(5, values=(0, 1, 3)), 4, 0, augment)
+    for _, mask in stream.take(10).as_numpy_iterator():
+        assert set(np.unique(mask)) == {0, 1, 3}
 
 
 def test_image_and_mask_stay_a_pair():
@@ -210,10 +273,10 @@ def test_once_keeps_the_order_and_ends_with_the_rest(n, sizes):
     assert masks.tolist() == [i % 2 for i in range(n)]
 
 
-def test_once_gives_what_as_float_gives():
+def test_once_gives_what_samples_gives():
     slices = patterned(4)
     (batch,) = once(slices, 4).as_numpy_iterator()
-    for found, expected in zip(batch, slices.as_float(), strict=True):
+    for found, expected in zip(batch, slices.samples(range(4)), strict=True):
         assert found.dtype == np.float32
         np.testing.assert_array_equal(found, expected)
 
@@ -231,34 +294,9 @@ def test_all_replicas_always_get_equal_shares(n, batch, replicas, size):
     assert len(stream) - n < replicas
 
 
-def test_labels_are_loaded_as_indices_at_the_asked_size(tmp_path):
-    stripes = np.zeros((8, 8), np.uint8)
-    stripes[:, 2:4], stripes[:, 4:] = 40, 7
-    for kind in ("images", "masks"):
-        (tmp_path / kind).mkdir()
-        cv2.imwrite(str(tmp_path / kind / "a.png"), stripes)
-    slices = load(folder.read(tmp_path, None), (4, 4), 1, Classes(0, {"x": 7, "y": 40}))
-    assert slices.masks_NHW1.dtype == np.uint8
-    assert slices.masks_NHW1[0, ..., 0].tolist() == [[0, 2, 1, 1]] * 4
-
-
-def test_augmented_masks_hold_the_same_indices_each_moved_like_a_mask_of_its_own():
-    """Between the classes 1 and 3 the mask never passes through 2."""
-    index = np.random.default_rng(1).choice([0, 1, 3], (10, 14, 1)).astype(np.float32)
-    augment, image = chain(AUGMENT), tf.zeros((10, 14, 1))
-    for k in range(8):
-        _, moved = augment(image, tf.constant(index), tf.constant([0, k], tf.int64))
-        assert set(np.unique(moved)) == {0, 1, 3}
-        for c in (1, 3):
-            single = tf.constant((index == c).astype(np.float32))
-            _, alone = augment(image, single, tf.constant([0, k], tf.int64))
-            np.testing.assert_array_equal(moved.numpy() == c, alone.numpy() == 1)
-
-
 def test_the_stream_gives_indices_as_floats():
-    plain = patterned(3)
-    index = np.random.default_rng(1).choice([0, 1, 3], plain.masks_NHW1.shape).astype(np.uint8)
-    slices = Slices(plain.ids, plain.images_NHWC, index)
+    slices = patterned(3, values=(0, 1, 3))
+    index = np.stack([slices.read(i)[1] for i in range(3)])
     for batches in (endless(slices, 3, 0).take(1), once(slices, 3)):
         ((_, mask),) = batches.as_numpy_iterator()
         assert mask.dtype == np.float32

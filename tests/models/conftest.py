@@ -1,13 +1,34 @@
-"""What the tests of models share: a seed, a precision that is put back, pictures to learn from."""
+"""What the tests of models share: a seed, weights not drawn, a precision put back, pictures."""
 
 import keras
 import numpy as np
 import pytest
+from keras.src.backend.common import global_state
 
 
 @pytest.fixture(autouse=True)
 def seeded():
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def never_drawn():
+    """Keras lists the weights that a test leaves undrawn, and would draw them in a later one."""
+    yield
+    global_state.set_global_attribute("uninitialized_variables", [])
+
+
+@pytest.fixture
+def undrawn():
+    """Build models without drawing their weights."""
+    with keras.StatelessScope(initialize_variables=False):
+        yield
+
+
+@pytest.fixture
+def trainable():
+    """Count the weights of a model that learn."""
+    return lambda model: sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
 
 
 @pytest.fixture
