@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -21,15 +20,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from seg import runfolder
-from seg.build import build, target
+from seg import parts, runfolder
+from seg.build import build
 from seg.config import (
     CONFIG_ERRORS,
     MODEL_STAGES,
     classes,
     conf_dir,
     explain,
-    how_to_get,
     image_size,
     validate,
 )
@@ -76,20 +74,21 @@ def run(cfg: DictConfig, folder: Path, job: Job = Job()) -> float:  # noqa: B008
     to = (uri, cfg.tracking.experiment, f"{params.label(cfg)} {folder.name[-6:]}")
     results: dict[str, float] = {}
     with track.start(folder, *to, tags, outputs, job.sweep) as tracker:
-        checkpoint = _checkpoint(cfg.checkpoint, uri, folder)
+        checkpoint = parts.find_checkpoint(cfg.checkpoint, uri, folder)
         with strategy.scope() if "train" in stages else nullcontext():
-            model = _model(cfg, checkpoint) if MODEL_STAGES & {*stages} else None
+            model = parts.model(cfg, stages, checkpoint) if MODEL_STAGES & {*stages} else None
+        augment = parts.augment(cfg) if {"describe", "train"} & {*stages} else None
         tracker.params(params.shown(cfg, job.overrides, job.augment, model))
         if "summary" in stages:
-            results |= summary.summarize(model, folder / "summary", _input_shape(cfg))
+            results |= summary.summarize(model, folder / "summary", parts.input_shape(cfg))
         if stages != ["summary"]:
-            splits = _splits(cfg, stages, checkpoint)
+            splits = parts.splits(cfg, stages, checkpoint)
             runfolder.write_json(folder / "splits.json", split.as_json(splits))
             tracker.tag("data.leakage", str(bool(splits.leaks)).lower())
         if "describe" in stages:
-            results |= _describe(cfg, splits, folder)
+            results |= _describe(cfg, splits, augment, folder)
         if "train" in stages:
-            results |= _train(cfg, model, splits, folder, tracker)
+            results |= _train(cfg, model, splits, augment, folder, tracker)
             model = saved.drop_training_state(folder / "model.keras")
             results |= _validate(cfg, model, splits.valid) if splits.valid else {}
             if cfg.tracking.log_model:
@@ -101,105 +100,15 @@ def run(cfg: DictConfig, folder: Path, job: Job = Job()) -> float:  # noqa: B008
     return results.get(cfg.objective, math.nan)
 
 
-def _input_shape(cfg: DictConfig) -> tuple[int, int, int]:
-    return (*image_size(cfg), cfg.dataset.channels)
-
-
-def _model(cfg: DictConfig, checkpoint: Path | None) -> keras.Model:
-    """Load or build the model, and compare it with the data before any is read."""
-    from seg.models import check, saved
-
-    shape = _input_shape(cfg)
-    if checkpoint:
-        target("model", cfg.model)  # Keras finds only the layers of imported packages
-        _require_labels(cfg, checkpoint)
-        model = saved.load(checkpoint)
-        if cfg.model.get("deep_supervision") and "train" in [stage.name for stage in cfg.stages]:
-            log.warning("checkpoint: has the answer only, and goes on without deep supervision")
-    else:
-        model = check.functional(build("model", cfg.model, input_shape=shape), shape)
-        model.name = cfg.model.name
-    check.require_fit(model, shape[:2], shape[2], classes(cfg).logits)
-    log.info("model %s: %s parameters", model.name, f"{model.count_params():,}")
-    return model
-
-
-def _require_labels(cfg: DictConfig, checkpoint: Path) -> None:
-    """Refuse labels other than those that the run of a checkpoint has learned."""
-    if not (known := checkpoint.parent / "config.yaml").exists():
-        return
-    learned = OmegaConf.select(OmegaConf.load(known), "dataset.labels")
-    if dict(learned or {}) != dict(classes(cfg).labels):
-        raise SegError(
-            f"dataset.labels must be what the checkpoint has learned, {learned or 'null'}. "
-            f"Received: {cfg.dataset.labels or 'null'}"
-        )
-
-
-def _splits(cfg: DictConfig, stages: list[str], checkpoint: Path | None) -> Splits:
-    """Read and verify the cases and divide them, in sight of what a checkpoint has learned."""
-    from seg.data import split
-
-    data, leakage = cfg.dataset, cfg.dataset.leakage.name
-    how = (data.fractions, data.split_seed, leakage, data.fold, data.folds)
-    splits = split.by_patient(_cases(cfg), *how)
-    split.require(splits, stages, cfg.trainer.monitor)
-    if checkpoint and (known := checkpoint.parent / "splits.json").exists():
-        trained_on = json.loads(known.read_text())
-        splits = split.against_checkpoint(splits, trained_on, stages, leakage)
-    return splits
-
-
-def _cases(cfg: DictConfig) -> list[Case]:
-    """Read a prepared dataset, or image/mask folders, which are verified first."""
-    from seg.data import check, prepared
-
-    data, root = cfg.dataset, Path(cfg.dataset.root).expanduser()
-    if root.is_file():
-        raise SegError(f"dataset.root: {root} is a file; an archive is given as dataset.source")
-    home = _prepared(cfg, root) if data.raw and data.prepare else None
-    if home:
-        return prepared.read(home, data.on_bad.name, data.channels, classes(cfg))
-    holds = root.is_dir() and any(not path.name.startswith(".") for path in root.iterdir())
-    if not data.reader or (data.raw and not holds):
-        lacks = "nothing to read in" if root.is_dir() else "no folder"
-        raise SegError(f"dataset.root: {lacks} {root.resolve()}; {how_to_get(data)}")
-    cases = build("dataset.reader", data.reader, root=root)
-    return check.verified(cases, data.channels, classes(cfg), data.on_bad.name)
-
-
-def _prepared(cfg: DictConfig, root: Path) -> Path | None:
-    """Return the prepared dataset, made from its source where that is given or fetched."""
-    from seg.data import prepare, prepared
-
-    data = cfg.dataset
-    plain = OmegaConf.to_container(data)
-    recipe, fetch = {key: plain[key] for key in ("name", "raw", "prepare")}, plain["fetch"]
-    if recipe["prepare"].get("merge_labels") is True:
-        del recipe["prepare"]["merge_labels"]  # named as it was before there was a choice
-    if data.download and (there := prepared.fitting(root, recipe, fetch)):
-        return there[0]
-    parts = (build("dataset.raw", data.raw), build("dataset.prepare", data.prepare))
-    source = build("dataset.fetch", data.fetch, root=root) if data.download else data.source
-    if not source:
-        return prepared.find(root, recipe)
-    about = {**data.about, "recipe": recipe, "fetched": fetch if data.download else None}
-    return prepare.prepare(Path(source).expanduser(), root, *parts, about, data.on_bad.name)
-
-
-def _augment(cfg: DictConfig) -> Augment | None:
-    from seg.augment.chain import chain
-
-    return chain(build("augment", cfg.augment), binary=not cfg.dataset.labels)
-
-
-def _describe(cfg: DictConfig, splits: Splits, folder: Path) -> dict[str, float]:
+def _describe(
+    cfg: DictConfig, splits: Splits, augment: Augment | None, folder: Path
+) -> dict[str, float]:
     from seg import describe
     from seg.data import cache
 
     looks = (cfg.dataset.channels, classes(cfg))
     results = describe.describe(splits, *looks, folder / "describe")
-    if splits.train and (augment := _augment(cfg)):
+    if splits.train and augment:
         slices = cache.load(splits.train, image_size(cfg), *looks, "off", folder)
         describe.augmented(splits.train, slices, augment, cfg.seed, folder / "describe")
     return results
@@ -209,6 +118,7 @@ def _train(
     cfg: DictConfig,
     model: keras.Model,
     splits: Splits,
+    augment: Augment | None,
     folder: Path,
     tracker: Tracker,
 ) -> dict[str, float]:
@@ -228,7 +138,7 @@ def _train(
         )
     learned = split.thinned(splits.train, data.empty_ratio, cfg.seed)
     slices, valid = cache.load(learned, *how), cache.load(splits.valid, *how)
-    batches = pipeline.endless(slices, plan.batch_size, cfg.seed, _augment(cfg))
+    batches = pipeline.endless(slices, plan.batch_size, cfg.seed, augment)
     steps = plan.steps_per_epoch or math.ceil(len(slices.ids) / plan.batch_size)
     for side, cases, n in (
         ("train", learned, len(slices.ids)),
@@ -289,24 +199,6 @@ def new_folder(cfg: DictConfig) -> Path:
     if not MODEL_STAGES & {stage.name for stage in cfg.stages}:
         model = "data"
     return runfolder.create(Path(cfg.paths.outputs) / cfg.dataset.name / model)
-
-
-def _checkpoint(given: str | None, uri: str, folder: Path) -> Path | None:
-    """Find the .keras file that `checkpoint` means: a file, a run folder or an MLflow run id."""
-    from seg import track
-
-    if given is None:
-        return None
-    path = Path(given)
-    path = path / "model.keras" if path.is_dir() else path
-    if path.exists():
-        return path
-    if path.suffix == ".keras":
-        raise SegError(
-            f"checkpoint: no file {path.resolve()}; give a .keras file, a run folder "
-            "or an MLflow run id"
-        )
-    return track.fetch_model(given, uri, folder / "checkpoint")
 
 
 @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="config")

@@ -8,6 +8,7 @@ import pytest
 SEG = Path(__file__).parents[1] / "seg"
 LAYERS = {
     "run": 4,
+    "parts": 3,
     "train": 3,
     "evaluate": 3,
     "predict": 3,
@@ -30,7 +31,7 @@ LAYERS = {
 }
 FENCES = {
     "hydra": {"run", "config", "build"},
-    "omegaconf": {"run", "config", "build", "params"},
+    "omegaconf": {"run", "parts", "config", "build", "params"},
     "mlflow": {"track"},
     "nibabel": {"data"},
     "tensorflow": {"data", "devices", "train", "summary"},

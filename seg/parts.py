@@ -1,0 +1,133 @@
+"""From a validated config to the parts of its experiment: model, cases, splits, augmentation."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig, OmegaConf
+
+from seg.build import build, target
+from seg.config import classes, how_to_get, image_size
+from seg.contracts import SegError
+
+if TYPE_CHECKING:
+    import keras
+
+    from seg.contracts import Augment, Case, Splits
+
+log = logging.getLogger(__name__)
+
+
+def input_shape(cfg: DictConfig) -> tuple[int, int, int]:
+    """Return height, width and channels of the model's input."""
+    return (*image_size(cfg), cfg.dataset.channels)
+
+
+def model(cfg: DictConfig, stages: list[str], checkpoint: Path | None) -> keras.Model:
+    """Load or build the model, and compare it with the data before any is read."""
+    from seg.models import check, saved
+
+    shape = input_shape(cfg)
+    if checkpoint:
+        target("model", cfg.model)  # Keras finds only the layers of imported packages
+        _require_labels(cfg, checkpoint)
+        found = saved.load(checkpoint)
+        if cfg.model.get("deep_supervision") and "train" in stages:
+            log.warning("checkpoint: has the answer only, and goes on without deep supervision")
+    else:
+        found = check.functional(build("model", cfg.model, input_shape=shape), shape)
+        found.name = cfg.model.name
+    check.require_fit(found, shape[:2], shape[2], classes(cfg).logits)
+    log.info("model %s: %s parameters", found.name, f"{found.count_params():,}")
+    return found
+
+
+def _require_labels(cfg: DictConfig, checkpoint: Path) -> None:
+    """Refuse labels other than those that the run of a checkpoint has learned."""
+    if not (known := checkpoint.parent / "config.yaml").exists():
+        return
+    learned = OmegaConf.select(OmegaConf.load(known), "dataset.labels")
+    if dict(learned or {}) != dict(classes(cfg).labels):
+        raise SegError(
+            f"dataset.labels must be what the checkpoint has learned, {learned or 'null'}. "
+            f"Received: {cfg.dataset.labels or 'null'}"
+        )
+
+
+def splits(cfg: DictConfig, stages: list[str], checkpoint: Path | None) -> Splits:
+    """Read and verify the cases and divide them, in sight of what a checkpoint has learned."""
+    from seg.data import split
+
+    data, leakage = cfg.dataset, cfg.dataset.leakage.name
+    how = (data.fractions, data.split_seed, leakage, data.fold, data.folds)
+    drawn = split.by_patient(_cases(cfg), *how)
+    split.require(drawn, stages, cfg.trainer.monitor)
+    if checkpoint and (known := checkpoint.parent / "splits.json").exists():
+        trained_on = json.loads(known.read_text())
+        drawn = split.against_checkpoint(drawn, trained_on, stages, leakage)
+    return drawn
+
+
+def _cases(cfg: DictConfig) -> list[Case]:
+    """Read a prepared dataset, or image/mask folders, which are verified first."""
+    from seg.data import check, prepared
+
+    data, root = cfg.dataset, Path(cfg.dataset.root).expanduser()
+    if root.is_file():
+        raise SegError(f"dataset.root: {root} is a file; an archive is given as dataset.source")
+    home = _prepared(cfg, root) if data.raw and data.prepare else None
+    if home:
+        return prepared.read(home, data.on_bad.name, data.channels, classes(cfg))
+    holds = root.is_dir() and any(not path.name.startswith(".") for path in root.iterdir())
+    if not data.reader or (data.raw and not holds):
+        lacks = "nothing to read in" if root.is_dir() else "no folder"
+        raise SegError(f"dataset.root: {lacks} {root.resolve()}; {how_to_get(data)}")
+    cases = build("dataset.reader", data.reader, root=root)
+    return check.verified(cases, data.channels, classes(cfg), data.on_bad.name)
+
+
+def _prepared(cfg: DictConfig, root: Path) -> Path | None:
+    """Return the prepared dataset, made from its source where that is given or fetched."""
+    from seg.data import prepare, prepared
+
+    data = cfg.dataset
+    plain = OmegaConf.to_container(data)
+    recipe, fetch = {key: plain[key] for key in ("name", "raw", "prepare")}, plain["fetch"]
+    if recipe["prepare"].get("merge_labels") is True:
+        del recipe["prepare"]["merge_labels"]  # named as it was before there was a choice
+    if data.download and (there := prepared.fitting(root, recipe, fetch)):
+        return there[0]
+    parts = (build("dataset.raw", data.raw), build("dataset.prepare", data.prepare))
+    source = build("dataset.fetch", data.fetch, root=root) if data.download else data.source
+    if not source:
+        return prepared.find(root, recipe)
+    about = {**data.about, "recipe": recipe, "fetched": fetch if data.download else None}
+    return prepare.prepare(Path(source).expanduser(), root, *parts, about, data.on_bad.name)
+
+
+def augment(cfg: DictConfig) -> Augment | None:
+    """Return what training samples go through, None where nothing changes them."""
+    from seg.augment.chain import chain
+
+    return chain(build("augment", cfg.augment), binary=not cfg.dataset.labels)
+
+
+def find_checkpoint(given: str | None, uri: str, folder: Path) -> Path | None:
+    """Find the .keras file that `checkpoint` means: a file, a run folder or an MLflow run id."""
+    from seg import track
+
+    if given is None:
+        return None
+    path = Path(given)
+    path = path / "model.keras" if path.is_dir() else path
+    if path.exists():
+        return path
+    if path.suffix == ".keras":
+        raise SegError(
+            f"checkpoint: no file {path.resolve()}; give a .keras file, a run folder "
+            "or an MLflow run id"
+        )
+    return track.fetch_model(given, uri, folder / "checkpoint")
