@@ -20,7 +20,7 @@ def main(run: Path, described: Path, docs: Path) -> None:
     """Write docs/phantom.png and docs/augmented.png."""
     cv2.imwrite(str(docs / "phantom.png"), results(run))
     samples = cv2.imread(str(described / "describe" / "samples_augmented.png"))
-    cv2.imwrite(str(docs / "augmented.png"), _wide(samples[: samples.shape[0] // 2]))
+    cv2.imwrite(str(docs / "augmented.png"), _wide(samples[: samples.shape[0] // 3], 1200))
 
 
 def results(run: Path) -> np.ndarray:
@@ -36,8 +36,8 @@ def results(run: Path) -> np.ndarray:
     return np.vstack([_wide(np.hstack(overlays)), _wide(np.hstack(plots))])
 
 
-def _wide(row: np.ndarray) -> np.ndarray:
-    size = (WIDTH_PX, round(row.shape[0] * WIDTH_PX / row.shape[1]))
+def _wide(row: np.ndarray, width_px: int = WIDTH_PX) -> np.ndarray:
+    size = (width_px, round(row.shape[0] * width_px / row.shape[1]))
     return cv2.resize(row, size, interpolation=cv2.INTER_AREA)
 
 
