@@ -214,7 +214,6 @@ def threads() -> None:
     """Samples per second by one thread and by one for each core."""
     from seg.augment.chain import chain
 
-    cv2.setNumThreads(1)
     image, mask = picture()
     augment = chain(parts("reference", 1.0))
     for workers in sorted({1, len(os.sched_getaffinity(0))}):

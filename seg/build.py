@@ -68,7 +68,10 @@ def _check_arguments(key: str, node: Any, given: set[str]) -> None:  # noqa: ANN
         try:
             schema[name] = node[name]
         except OmegaConfBaseException as error:
-            raise SegError(f"{key}.{name}: {_one_line(error)}") from error
+            said = _one_line(error).partition(" full_key:")[0]
+            if "is not a ListConfig" in said:
+                said = f"must be a list, [a, b]. Received: {node[name]}"
+            raise SegError(f"{key}.{name}: {said}") from error
 
 
 def _hints(made_by: Any) -> dict[str, Any]:  # noqa: ANN401

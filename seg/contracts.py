@@ -252,6 +252,7 @@ class MixTransform(Protocol):
     """An augmentation of a batch, whose samples take something of each other."""
 
     p: float
+    blends_masks: bool
 
     def mix(
         self, images_BHWC: np.ndarray, masks_BHW1: np.ndarray, rng: np.random.Generator

@@ -90,11 +90,8 @@ def augmented(
         seed: of the run.
         folder: exists.
     """
-    patients, has_target = zip(
-        *((case.patient, bool(slice_.target_px)) for case in cases for slice_ in case.slices),
-        strict=True,
-    )
-    shown = samples(patients, has_target, AUGMENTED)
+    patients = [case.patient for case in cases for _ in case.slices]
+    shown = samples(patients, slices.has_target, AUGMENTED)
     columns = [slices.samples(shown)]
     for batch in range(VARIANTS):
         numbers = enumerate(shown, start=batch * len(shown))

@@ -41,6 +41,8 @@ def model(cfg: DictConfig, stages: list[str], checkpoint: Path | None) -> keras.
         found = check.functional(build("model", cfg.model, input_shape=shape), shape)
         found.name = cfg.model.name
     check.require_fit(found, shape[:2], shape[2], classes(cfg).logits)
+    if not checkpoint:
+        check.require_savable(found)
     log.info("model %s: %s parameters", found.name, f"{found.count_params():,}")
     return found
 
@@ -108,11 +110,19 @@ def _prepared(cfg: DictConfig, root: Path) -> Path | None:
     return prepare.prepare(Path(source).expanduser(), root, *parts, about, data.on_bad.name)
 
 
-def augment(cfg: DictConfig) -> Augment | None:
+def augment(cfg: DictConfig, model: keras.Model | None) -> Augment | None:
     """Return what training samples go through, None where nothing changes them."""
     from seg.augment.chain import chain
 
-    return chain(build("augment", cfg.augment), binary=not cfg.dataset.labels)
+    shape = model.output_shape if model else (1,)
+    logits = shape[0][-1] if isinstance(shape, list) else shape[-1]
+    made = chain(build("augment", cfg.augment), binary=logits == 1 and not cfg.dataset.labels)
+    if made and made.mixing and cfg.trainer.batch_size < 2:
+        raise SegError(
+            "trainer.batch_size must be 2 or more, or augment.mixup and augment.cutmix null: a "
+            f"sample is mixed with another of its batch. Received: {cfg.trainer.batch_size}"
+        )
+    return made
 
 
 def find_checkpoint(given: str | None, uri: str, folder: Path) -> Path | None:

@@ -77,7 +77,7 @@ def run(cfg: DictConfig, folder: Path, job: Job = Job()) -> float:  # noqa: B008
         checkpoint = parts.find_checkpoint(cfg.checkpoint, uri, folder)
         with strategy.scope() if "train" in stages else nullcontext():
             model = parts.model(cfg, stages, checkpoint) if MODEL_STAGES & {*stages} else None
-        augment = parts.augment(cfg) if {"describe", "train"} & {*stages} else None
+        augment = parts.augment(cfg, model) if {"describe", "train"} & {*stages} else None
         tracker.params(params.shown(cfg, job.overrides, job.augment, model))
         if "summary" in stages:
             results |= summary.summarize(model, folder / "summary", parts.input_shape(cfg))

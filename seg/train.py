@@ -235,9 +235,8 @@ class ProgressBar(keras.callbacks.Callback):
 
 def _watched(slices: Slices, n: int) -> list[int]:
     """Choose `n` slices to draw: those with target, evenly spaced in their order."""
-    everything = range(len(slices.ids))
-    candidates = [i for i in everything if slices.read(i)[1].any()] if n else []
-    candidates = candidates or list(everything)
+    candidates = [i for i, has_target in enumerate(slices.has_target) if has_target]
+    candidates = candidates or list(range(len(slices.ids)))
     n = min(n, len(candidates))
     return [candidates[int((i + 0.5) * len(candidates) / n)] for i in range(n)]
 

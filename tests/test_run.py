@@ -230,6 +230,18 @@ def test_a_model_that_gives_probabilities_is_refused(experiment, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (("model.classes=2",), "augment.mixup: blends masks, which one logit per pixel can learn"),
+        (("trainer.batch_size=1",), "trainer.batch_size must be 2 or more, or augment.mixup"),
+    ],
+)
+def test_samples_that_cannot_be_mixed_are_refused(experiment, overrides, sentence):
+    with pytest.raises(SegError, match=sentence):
+        experiment("augment.mixup.p=0.5", *overrides)
+
+
+@pytest.mark.parametrize(
     ("raises", "sentence"),
     [
         ('ValueError("no field\\nmore")', "error: unexpected ValueError: no field"),

@@ -88,7 +88,7 @@ class BiasField:
 
     Attributes:
         p: probability, 0..1.
-        strength: range of the strength; at 1 neighbouring corners may differ fourfold.
+        strength: range of the strength; at 1 neighbouring points may differ fourfold.
     """
 
     p: float

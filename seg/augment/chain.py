@@ -59,7 +59,7 @@ def chain(transforms: Mapping[str, object], binary: bool = True) -> Chain | None
 
     Args:
         transforms: in the order in which they take effect.
-        binary: whether masks are of 0 and 1, so that they can be blended.
+        binary: whether masks are of 0 and 1, and learned as one logit, so that they can be blended.
 
     Raises:
         SegError: a part is no transform, its p is no probability, or it blends masks of classes.
@@ -67,15 +67,17 @@ def chain(transforms: Mapping[str, object], binary: bool = True) -> Chain | None
     for name, transform in transforms.items():
         if not isinstance(transform, SpatialTransform | IntensityTransform | MixTransform):
             raise SegError(
-                f"augment.{name}: must have p and one of move(), change() and mix(). "
-                f"Received: {type(transform).__name__}"
+                f"augment.{name}: must have p and one of move(), change(), or mix() with "
+                f"blends_masks; null leaves it out. Received: {transform!r}"
             )
         if not 0 <= transform.p <= 1:
             raise SegError(f"augment.{name}.p must lie in 0..1. Received: {transform.p}")
-        if transform.p and not binary and getattr(transform, "blends_masks", False):
+        blends = isinstance(transform, MixTransform) and transform.blends_masks
+        if blends and transform.p and not binary:
             raise SegError(
-                f"augment.{name}: blends masks, which several classes (dataset.labels) do not "
-                f"allow; set augment.{name}=null. Received: p={transform.p}"
+                f"augment.{name}: blends masks, which one logit per pixel can learn, and several "
+                f"classes (dataset.labels, model.classes) cannot; set augment.{name}=null. "
+                f"Received: p={transform.p}"
             )
     kinds = (SpatialTransform, IntensityTransform, MixTransform)
     used = [

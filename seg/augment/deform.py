@@ -2,7 +2,8 @@
 
 Maps of points as in `seg.augment.geometry`. Fields of random displacements are drawn on the points
 themselves, which lie in a grid coarser than the pixels (see `seg.augment.warp`): a field is smooth,
-so that nothing is lost and its cost does not grow with the picture.
+so that nothing is lost and its cost does not grow with the picture. It is laid over the output:
+what comes after it in a chain, an enlargement say, does not enlarge it.
 """
 
 from __future__ import annotations
@@ -22,28 +23,26 @@ class Elastic:
 
     A field of uniform numbers in -1..1 for each pixel and axis is smoothed by a Gaussian of `sigma`
     pixels and multiplied by `alpha`: displacements have a standard deviation of about
-    0.16 alpha / sigma pixels. Where sd / sigma comes near 1, the picture folds over itself.
+    0.16 alpha / sigma pixels. Above a quarter of sigma, the picture begins to fold over itself.
 
     Attributes:
         p: probability, 0..1.
-        alpha: strength, in pixels.
+        alpha: range of the strength, in pixels.
         sigma: smoothness, in pixels.
         side_px: longer side of the picture that alpha and sigma are meant for; in another picture
             the field is scaled with it.
     """
 
     p: float
-    alpha: float
+    alpha: list[float]
     sigma: float
     side_px: int
 
     def __post_init__(self) -> None:
         """Refuse a field finer than the grid it is drawn on."""
-        if self.alpha < 0 or self.side_px < 1:
-            raise ValueError(
-                "alpha must be 0 or more, side_px 1 or more. "
-                f"Received: {self.alpha}, {self.side_px}"
-            )
+        require_range("alpha", self.alpha, least=0)
+        if self.side_px < 1:
+            raise ValueError(f"side_px must be 1 or more. Received: {self.side_px}")
         if self.sigma < self.side_px / FINEST:
             raise ValueError(
                 f"sigma must be at least side_px / {FINEST} = {self.side_px / FINEST:g}. "
@@ -55,11 +54,10 @@ class Elastic:
     ) -> np.ndarray:
         """Return the points displaced by the field drawn."""
         enlarged, step = max(size_HW) / self.side_px, grid_step(size_HW)
-        noise_HW2 = rng.random(points_HW2.shape, np.float32) * 2 - 1
-        field_HW2 = _smooth(noise_HW2, self.sigma * enlarged / step)
+        field_HW2 = _smooth_noise(rng, points_HW2.shape, self.sigma * enlarged / step)
         # White noise on a grid of `step` pixels keeps step times the amplitude when smoothed, and
         # noise smoothed over `enlarged` times as many pixels one over that.
-        return points_HW2 + field_HW2 * np.float32(self.alpha * enlarged**2 / step)
+        return points_HW2 + field_HW2 * np.float32(uniform(rng, self.alpha) * enlarged**2 / step)
 
 
 @dataclass(frozen=True)
@@ -90,9 +88,8 @@ class Distortion:
     ) -> np.ndarray:
         """Return the points displaced by the field drawn."""
         side_px = max(size_HW)
-        noise_HW = rng.random(points_HW2.shape[:2], np.float32) - 0.5
-        landscape_HW = _smooth(noise_HW, self.sigma * side_px / grid_step(size_HW))
-        down_HW, right_HW = np.gradient(landscape_HW)
+        sigma = self.sigma * side_px / grid_step(size_HW)
+        down_HW, right_HW = np.gradient(_smooth_noise(rng, points_HW2.shape[:2], sigma))
         field_HW2 = np.stack([right_HW, down_HW], -1)
         largest = np.sqrt((field_HW2**2).sum(-1).max())
         return points_HW2 + field_HW2 * (uniform(rng, self.amplitude) * side_px / largest)
@@ -124,7 +121,7 @@ class Lens:
         require_range("amount", self.amount, least=-0.9, most=0.5)
         if self.radius <= 0:
             raise ValueError(f"radius must be more than 0. Received: {self.radius}")
-        if not self.centres or any(np.shape(centre) != (2,) for centre in self.centres):
+        if not self.centres or any(np.shape(np.asarray(c, float)) != (2,) for c in self.centres):
             raise ValueError(f"centres must be a list of [x, y]. Received: {self.centres}")
 
     def move(
@@ -140,5 +137,10 @@ class Lens:
         return points_HW2 + away_HW2 * bent_HW1
 
 
-def _smooth(noise: np.ndarray, sigma: float) -> np.ndarray:
-    return cv2.GaussianBlur(noise, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
+def _smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> np.ndarray:
+    """Smooth numbers in -1..1 that go on beyond the edges, where they count as much as within."""
+    rows, columns = shape[:2]
+    margin = min(int(np.ceil(3 * sigma)), max(rows, columns))
+    noise = rng.random((rows + 2 * margin, columns + 2 * margin, *shape[2:]), np.float32) * 2 - 1
+    smooth = cv2.GaussianBlur(noise, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
+    return smooth[margin : margin + rows, margin : margin + columns]

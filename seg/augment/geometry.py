@@ -46,17 +46,18 @@ class Rotate:
 
     Attributes:
         p: probability, 0..1.
-        range_deg: the angle is uniform in lowest..highest.
+        range_deg: the angle is uniform in lowest..highest; null where angles are listed.
         angles_deg: the angle is one of these instead, all as likely.
     """
 
     p: float
-    range_deg: list[float]
+    range_deg: list[float] | None
     angles_deg: list[float] | None
 
     def __post_init__(self) -> None:
         """Refuse what is no range."""
-        require_range("range_deg", self.range_deg)
+        if not self.angles_deg:
+            require_range("range_deg", self.range_deg or [])
 
     def move(
         self, points_HW2: np.ndarray, rng: np.random.Generator, size_HW: tuple[int, int]

@@ -32,5 +32,6 @@ def require_range(
     """
     pair = list(between)
     if len(pair) != 2 or not least <= pair[0] <= pair[1] <= most:
-        bounds = "" if (least, most) == (-math.inf, math.inf) else f" within {least:g}..{most:g}"
+        bounds = "" if least == -math.inf else f" of {least:g} or more"
+        bounds = bounds if most == math.inf else f" within {least:g}..{most:g}"
         raise ValueError(f"{name} must be [lowest, highest]{bounds}. Received: {pair}")

@@ -44,7 +44,8 @@ def warp(
     """
     height, width = image_HWC.shape[:2]
     step = grid_step((height, width))
-    from_corner = points_HW2 + np.float32([(width - 1) / 2, (height - 1) / 2])
+    centre = np.float32([(width - 1) / 2, (height - 1) / 2])
+    from_corner = (points_HW2 + centre).astype(np.float32, copy=False)
     everywhere = cv2.resize(from_corner, None, fx=step, fy=step, interpolation=cv2.INTER_LINEAR)
     everywhere = everywhere[step : step + height, step : step + width]
     image = cv2.remap(image_HWC, everywhere, None, cv2.INTER_LINEAR)

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from seg.contracts import Case, Classes, Slice
+from seg.contracts import Case, Classes
 from seg.data.images import FULL_SCALE, fit_image, fit_mask, read_image, read_mask
 
 log = logging.getLogger(__name__)
@@ -43,11 +43,13 @@ class Slices:
         shape_HWC: of the images.
         read: from a number to (image uint16 HWC over 0..65535, mask uint8 HW1: the index of each
             pixel's class, 0 the background). May be called by several threads at a time.
+        has_target: whether a slice has any pixel of it.
     """
 
     ids: tuple[str, ...]
     shape_HWC: tuple[int, int, int]
     read: Callable[[int], Pair]
+    has_target: tuple[bool, ...]
 
     def sample(self, i: int) -> Pair:
         """Return slice i as trained on: image float32 over 0..1, mask uint8."""
@@ -64,7 +66,9 @@ class Slices:
 
 def in_memory(ids: Sequence[str], images_NHWC: np.ndarray, masks_NHW1: np.ndarray) -> Slices:
     """Return slices that lie in two arrays, uint16 and uint8."""
-    return Slices(tuple(ids), images_NHWC.shape[1:], lambda i: (images_NHWC[i], masks_NHW1[i]))
+    has_target = tuple(masks_NHW1.any(axis=(1, 2, 3)).tolist())
+    shape_HWC = images_NHWC.shape[1:]
+    return Slices(tuple(ids), shape_HWC, lambda i: (images_NHWC[i], masks_NHW1[i]), has_target)
 
 
 def load(
@@ -90,33 +94,35 @@ def load(
     members = [slice_ for case in cases for slice_ in case.slices]
     ids, shape_HWC = tuple(slice_.id for slice_ in members), (*size, channels)
 
-    def decode(slice_: Slice) -> Pair:
-        image_HWC = fit_image(read_image(slice_.image, channels), size)
-        mask_HW = fit_mask(read_mask(slice_.mask, classes), size)
+    def decode(i: int) -> Pair:
+        image_HWC = fit_image(read_image(members[i].image, channels), size)
+        mask_HW = fit_mask(read_mask(members[i].mask, classes), size)
         return image_HWC, mask_HW[..., None].astype(np.uint8)
 
     need = len(members) * _bytes_of(shape_HWC)
     kept = _kind(need, _free_memory(), shutil.disk_usage(folder).free) if cache == "auto" else cache
     log.info("cache: %d slices, %.1f MiB, %s", len(members), need / 2**20, kept)
-    if kept == "off":
-        return Slices(ids, shape_HWC, lambda i: decode(members[i]))
-    decoded = _in_parallel(decode, members)
-    if kept == "disk":
-        return _stored(ids, shape_HWC, decoded, folder)
-    return _held(ids, shape_HWC, decoded)
+    if (cache, kept) == ("auto", "off"):
+        log.warning("dataset.cache=auto: neither memory nor disk has room, slices are decoded anew")
+    decoded = _in_parallel(decode, len(members))
+    if kept == "memory":
+        read = _in_memory(decoded, shape_HWC, len(members))
+    elif kept == "disk":
+        read = _on_disk(decoded, shape_HWC, folder)
+    else:
+        read = decode
+    return Slices(ids, shape_HWC, read, tuple(bool(slice_.target_px) for slice_ in members))
 
 
-def _held(ids: tuple[str, ...], shape_HWC: tuple, decoded: Iterator[Pair]) -> Slices:
-    images_NHWC = np.empty((len(ids), *shape_HWC), np.uint16)
-    masks_NHW1 = np.empty((len(ids), *shape_HWC[:2], 1), np.uint8)
+def _in_memory(decoded: Iterator[Pair], shape_HWC: tuple, n: int) -> Callable[[int], Pair]:
+    images_NHWC = np.empty((n, *shape_HWC), np.uint16)
+    masks_NHW1 = np.empty((n, *shape_HWC[:2], 1), np.uint8)
     for i, (image_HWC, mask_HW1) in enumerate(decoded):
         images_NHWC[i], masks_NHW1[i] = image_HWC, mask_HW1
-    return in_memory(ids, images_NHWC, masks_NHW1)
+    return lambda i: (images_NHWC[i], masks_NHW1[i])
 
 
-def _stored(
-    ids: tuple[str, ...], shape_HWC: tuple, decoded: Iterator[Pair], folder: Path
-) -> Slices:
+def _on_disk(decoded: Iterator[Pair], shape_HWC: tuple, folder: Path) -> Callable[[int], Pair]:
     file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # open as long as it is read
     try:
         for image_HWC, mask_HW1 in decoded:
@@ -125,21 +131,20 @@ def _stored(
     except OSError as error:
         error.add_note(f"the cache needs room in {folder}, dataset.cache=off needs none")
         raise
-    per_slice = _bytes_of(shape_HWC)
-    n = int(np.prod(shape_HWC))
+    per_slice, n = _bytes_of(shape_HWC), int(np.prod(shape_HWC))
 
     def read(i: int) -> Pair:
         found = os.pread(file.fileno(), per_slice, i * per_slice)
         image_HWC = np.frombuffer(found, np.uint16, n).reshape(shape_HWC)
         return image_HWC, np.frombuffer(found, np.uint8, offset=2 * n).reshape(*shape_HWC[:2], 1)
 
-    return Slices(ids, shape_HWC, read)
+    return read
 
 
-def _in_parallel(decode: Callable[[Slice], Pair], members: Sequence[Slice]) -> Iterator[Pair]:
+def _in_parallel(decode: Callable[[int], Pair], n: int) -> Iterator[Pair]:
     with ThreadPoolExecutor() as pool:
-        for start in range(0, len(members), AHEAD):
-            yield from pool.map(decode, members[start : start + AHEAD])
+        for start in range(0, n, AHEAD):
+            yield from pool.map(decode, range(start, min(start + AHEAD, n)))
 
 
 def _bytes_of(shape_HWC: tuple[int, int, int]) -> int:

@@ -6,6 +6,7 @@ OpenCV and NumPy release Python's lock while they work, so that calls run side b
 from __future__ import annotations
 
 import atexit
+import signal
 import time
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -23,13 +24,15 @@ def numpy_call(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Call a function of NumPy arrays from a graph; equal inputs must give equal results.
 
+    The function, and what it holds, lives until `keras.utils.clear_session`.
+
     Returns:
         an image of `image_shape` and a mask of that shape with one channel, float32.
     """
-    mask_shape = (*image_shape[:-1], 1)
+    mask_shape, at_exit = (*image_shape[:-1], 1), _at_exit()
 
     def call(*arrays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        if _at_exit().begin():
+        if at_exit.begin():
             return function(*arrays)
         return np.zeros(image_shape, np.float32), np.zeros(mask_shape, np.float32)
 
@@ -56,6 +59,8 @@ class _Exit:
 
     def end(self) -> None:
         """Answer calls with zeros, until none comes."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # they would end the waiting, and not the calls
         self.ending, seen = True, -1
         while seen != self.calls:
             seen = self.calls

@@ -90,7 +90,7 @@ def require_savable(model: keras.Model) -> None:
     Raises:
         SegError: the model would not come back.
     """
-    # Not in a StatelessScope, which need not draw weights: it refuses those that start from a number.
+    # Not in a StatelessScope, which draws no weights: it refuses those that start from a number.
     try:
         keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(model))
     except Exception as error:

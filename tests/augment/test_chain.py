@@ -35,7 +35,7 @@ SPATIAL = {
     "scale": lambda p: Scale(p, [0.85, 1.15]),
     "shear": lambda p: Shear(p, [-0.1, 0.1]),
     "shift": lambda p: Shift(p, [-0.08, 0.08]),
-    "elastic": lambda p: Elastic(p, 5.0, 1.5, 21),
+    "elastic": lambda p: Elastic(p, [5.0, 5.0], 1.5, 21),
     "distortion": lambda p: Distortion(p, 0.08, [0.01, 0.03]),
     "lens": lambda p: Lens(p, 0.4, [-0.3, 0.3], CENTRES),
 }
@@ -93,6 +93,7 @@ class PowerOfAll:
 
     exponent: float
     p: float = 1.0
+    blends_masks = False
 
     def mix(self, images_BHWC, masks_BHW1, rng):
         return images_BHWC**self.exponent, masks_BHW1
@@ -113,6 +114,7 @@ class TellingOfAll:
     """Show a batch's random numbers as its images."""
 
     p: float = 1.0
+    blends_masks = False
 
     def mix(self, images_BHWC, masks_BHW1, rng):
         return rng.random(images_BHWC.shape, np.float32), masks_BHW1
@@ -448,7 +450,7 @@ def test_every_choice_keeps_image_and_mask_aligned(chosen, choice):
 
 
 def test_what_is_no_transform_is_refused_and_not_ignored():
-    sentence = r"augment.odd: must have p and one of move\(\), change\(\) and mix\(\). .*: dict"
+    sentence = r"augment.odd: must have p and one of move\(\), .* leaves it out. Received: {'p': 1}"
     with pytest.raises(SegError, match=sentence):
         chain({"odd": {"p": 1}})
 
@@ -461,8 +463,8 @@ def test_a_p_that_is_no_probability_is_refused(p):
 
 def test_masks_of_several_classes_are_not_blended():
     sentence = (
-        r"augment.mixup: blends masks, which several classes \(dataset.labels\) do not allow; "
-        "set augment.mixup=null. Received: p=0.5"
+        "augment.mixup: blends masks, which one logit per pixel can learn, and several classes "
+        r"\(dataset.labels, model.classes\) cannot; set augment.mixup=null. Received: p=0.5"
     )
     with pytest.raises(SegError, match=sentence):
         chain({"mixup": MixUp(0.5, 0.2)}, binary=False)

@@ -86,5 +86,5 @@ def test_a_range_that_leaves_its_bounds_is_told_them(between):
 
 
 def test_a_single_bound_is_told_too():
-    with pytest.raises(ValueError, match=r"sd must be \[lowest, highest\] within 0\.\.inf\. "):
+    with pytest.raises(ValueError, match=r"sd must be \[lowest, highest\] of 0 or more. "):
         require_range("sd", [-1, 1], least=0)

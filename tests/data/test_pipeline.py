@@ -25,7 +25,7 @@ from seg.data.pipeline import endless, once
 AUGMENT = {
     "r": Rotate(0.5, [-30.0, 30.0], None),
     "s": Shift(0.5, [-0.2, 0.2]),
-    "e": Elastic(0.5, 5.0, 1.5, 14),
+    "e": Elastic(0.5, [5.0, 5.0], 1.5, 14),
     "b": Brightness(0.5, [1.0, 1.0], [-0.3, 0.3]),
     "n": GaussianNoise(0.5, [0.0, 0.1]),
 }
@@ -98,7 +98,7 @@ def side_by_side(stream):
             reading.remove(threading.get_ident())
         return np.zeros((2, 3, 1), np.uint16), np.zeros((2, 3, 1), np.uint8)
 
-    slices = Slices(tuple(map(str, range(20))), (2, 3, 1), read)
+    slices = Slices(tuple(map(str, range(20))), (2, 3, 1), read, (False,) * 20)
     list(stream(slices, 4, 0).take(5))
     return most[0]
 

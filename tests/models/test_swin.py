@@ -1,28 +1,11 @@
-"""Facts about `seg.models.swin`: what it computes, what it refuses, what it survives."""
+"""Facts about `seg.models.swin`: what it computes, what it drops, what it refuses."""
 
-from pathlib import Path
-
-import keras
 import numpy as np
 import pytest
 
 from seg.models.swin import WindowAttention, swin
 
 SMALL = {"embed_dim": 8, "depths": (2, 2), "heads": (1, 2), "window": 4}
-
-
-@pytest.fixture
-def images_BHWC() -> np.ndarray:
-    """Two colour images of 32 x 32, each bright in its left half."""
-    images_BHWC = np.random.default_rng(0).uniform(0, 0.3, (2, 32, 32, 3)).astype("float32")
-    images_BHWC[:, :, :16] += 0.7
-    return images_BHWC
-
-
-@pytest.fixture(scope="module")
-def small() -> keras.Model:
-    """Return two stages: maps of 8 x 8 (shifted windows) and 4 x 4 (one window)."""
-    return swin((32, 32, 3), classes=2, **SMALL)
 
 
 def moved_HW(attention: WindowAttention, side: int, row: int, column: int) -> np.ndarray:
@@ -65,9 +48,10 @@ def test_attention_equals_softmax_by_hand() -> None:
         np.testing.assert_allclose(output_TD[here], weight_T @ v_TD, rtol=1e-5, atol=1e-6)
 
 
-def test_every_second_block_is_shifted_unless_one_window_covers_the_map(small: keras.Model) -> None:
+def test_every_second_block_is_shifted_unless_one_window_covers_the_map(undrawn: None) -> None:
     """Maps are 8 x 8 and 4 x 4, the window is 4."""
-    shifts = {layer.name: layer.shift for layer in small.layers if hasattr(layer, "shift")}
+    model = swin((32, 32, 3), **SMALL)
+    shifts = {layer.name: layer.shift for layer in model.layers if hasattr(layer, "shift")}
     assert shifts == {
         "encoder0_attention0": 0,
         "encoder0_attention1": 2,
@@ -78,37 +62,19 @@ def test_every_second_block_is_shifted_unless_one_window_covers_the_map(small: k
     }
 
 
-def test_logits_cover_the_image(small: keras.Model, images_BHWC: np.ndarray) -> None:
-    """Float32, one channel per class, finite."""
-    logits_BHWC = np.array(small(images_BHWC))
-    assert logits_BHWC.shape == (2, 32, 32, 2)
-    assert logits_BHWC.dtype == np.float32
-    assert np.isfinite(logits_BHWC).all()
-
-
-def test_a_map_need_not_be_square() -> None:
+def test_a_map_need_not_be_square(undrawn: None) -> None:
     """Height and width are tiled separately."""
     assert swin((32, 64, 1), **SMALL).output_shape == (None, 32, 64, 1)
 
 
-def test_a_saved_model_gives_the_same_logits(
-    small: keras.Model, images_BHWC: np.ndarray, tmp_path: Path
+def test_dropout_acts_after_the_embedding_each_attention_and_both_layers_of_each_mlp(
+    undrawn: None,
 ) -> None:
-    """Loaded in safe mode: no code of the file is run."""
-    small.save(tmp_path / "swin.keras")
-    loaded = keras.models.load_model(tmp_path / "swin.keras", safe_mode=True)
-    np.testing.assert_array_equal(np.array(loaded(images_BHWC)), np.array(small(images_BHWC)))
-
-
-def test_training_lowers_the_loss(images_BHWC: np.ndarray) -> None:
-    """Find the bright half, with dropout and stochastic depth at work."""
-    keras.utils.set_random_seed(0)
-    model = swin((32, 32, 3), dropout=0.1, drop_path=0.1, **SMALL | {"depths": (2, 1)})
-    loss = keras.losses.BinaryCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(3e-3), loss, jit_compile=False)
-    truth_BHWC = (images_BHWC.mean(-1, keepdims=True) > 0.5).astype("float32")
-    first, *_, last = [model.train_on_batch(images_BHWC, truth_BHWC) for _ in range(30)]
-    assert last < 0.5 * first
+    """Six blocks: two in the encoder, the bottleneck and the decoder each."""
+    drops = [
+        x for x in swin((32, 32, 3), dropout=0.25, **SMALL).layers if hasattr(x, "noise_shape")
+    ]
+    assert [drop.rate for drop in drops if not drop.noise_shape] == [0.25] * (1 + 6 * 3)
 
 
 def test_stochastic_depth_drops_whole_branches_of_single_images() -> None:
@@ -121,17 +87,6 @@ def test_stochastic_depth_drops_whole_branches_of_single_images() -> None:
     assert set(np.unique(kept_BHWC)) == {0.0, 2.0}
     assert (np.ptp(kept_BHWC, axis=(1, 2, 3)) == 0).all()
     np.testing.assert_array_equal(np.array(drops[7](ones_BHWC, training=False)), ones_BHWC)
-
-
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_half_precision_stays_finite(
-    policy: str, images_BHWC: np.ndarray, restored_policy: None
-) -> None:
-    """The mask's -1e9 exceeds float16, whose largest number is 65504; logits stay float32."""
-    keras.config.set_dtype_policy(policy)
-    logits_BHWC = np.array(swin((32, 32, 3), **SMALL)(images_BHWC))
-    assert logits_BHWC.dtype == np.float32
-    assert np.isfinite(logits_BHWC).all()
 
 
 @pytest.mark.parametrize(
@@ -153,7 +108,7 @@ def test_misfits_are_refused_with_the_remedy(
         swin((size, size, 3), **settings)
 
 
-def test_the_remedy_of_another_window_works() -> None:
+def test_the_remedy_of_another_window_works(undrawn: None) -> None:
     """As the refusal of 256 x 256 says."""
     assert swin((256, 256, 1), window=8, embed_dim=3, depths=(1, 1, 1, 1)).output_shape[1] == 256
 

@@ -29,10 +29,6 @@ def declared():
         return u2net((64, 64, 1), **SMALL)
 
 
-def trainable(model):
-    return sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
-
-
 def normalized_channels(model):
     norms = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
     return sum(layer.gamma.shape[0] for layer in norms)
@@ -63,43 +59,41 @@ def by_formula(table, per_channel, classes):
 @pytest.mark.parametrize(
     ("small", "table", "published"), [(False, PAPER, 44_009_869), (True, PAPER_SMALL, 1_131_181)]
 )
-def test_both_settings_have_exactly_the_published_parameters(small, table, published):
+def test_both_settings_have_exactly_the_published_parameters(
+    small, table, published, undrawn, trainable
+):
     """The counts of the authors' model/u2net.py; the paper gives files of 176.3 and 4.7 MB.
 
     Theirs has a bias in each normalized convolution, which the normalization takes away again:
     one per normalized channel.
     """
-    with keras.StatelessScope(initialize_variables=False):
-        model = u2net((288, 288, 3), small=small)
+    model = u2net((288, 288, 3), small=small)
     assert trainable(model) + normalized_channels(model) == published
     assert trainable(model) == by_formula(table, 2, 1)
     assert published == by_formula(table, 3, 1)
 
 
-def test_parameters_of_a_narrow_model_are_those_of_the_closed_formula():
-    with keras.StatelessScope(initialize_variables=False):
-        model = u2net((32, 32, 1), base_filters=8, normalization="none", classes=2)
+def test_parameters_of_a_narrow_model_are_those_of_the_closed_formula(undrawn, trainable):
+    model = u2net((32, 32, 1), base_filters=8, normalization="none", classes=2)
     table = [(height, *(c // 8 for c in channels)) for height, *channels in PAPER]
     table[0] = (7, 1, 4, 8)
     assert trainable(model) == by_formula(table, 1, 2)
 
 
-def test_a_block_of_height_7_halves_five_times_and_dilates_once():
+def test_a_block_of_height_7_halves_five_times_and_dilates_once(undrawn):
     down = [(64, 1, 1, 5), (64, 1, 5, 3), *[(side, 1, 3, 3) for side in (32, 16, 8, 4, 2)]]
     up = [(2, 2, 3, 3), *[(side, 1, 6, 3) for side in (2, 4, 8, 16, 32)], (64, 1, 6, 5)]
     inputs = keras.Input((64, 64, 1))
-    with keras.StatelessScope(initialize_variables=False):
-        model = keras.Model(inputs, rsu(inputs, 7, 3, 5))
+    model = keras.Model(inputs, rsu(inputs, 7, 3, 5))
     assert convolutions(model) == down + up
     assert model.output_shape == (None, 64, 64, 5)
 
 
-def test_a_flat_block_dilates_instead_of_halving():
+def test_a_flat_block_dilates_instead_of_halving(undrawn):
     down = [(8, 1, 2, 5), (8, 1, 5, 3), (8, 2, 3, 3), (8, 4, 3, 3), (8, 8, 3, 3)]
     up = [(8, 4, 6, 3), (8, 2, 6, 3), (8, 1, 6, 5)]
     inputs = keras.Input((8, 8, 2))
-    with keras.StatelessScope(initialize_variables=False):
-        model = keras.Model(inputs, rsu(inputs, 4, 3, 5, flat=True))
+    model = keras.Model(inputs, rsu(inputs, 4, 3, 5, flat=True))
     assert convolutions(model) == down + up
 
 
@@ -141,17 +135,17 @@ def test_side_i_sees_maps_of_half_the_size_of_those_of_side_i_minus_1(declared):
     assert {side.interpolation for side in sides[1:]} == {"bilinear"}
 
 
-def test_without_deep_supervision_there_is_one_output_and_the_same_weights(declared):
-    with keras.StatelessScope(initialize_variables=False):
-        model = u2net((64, 64, 1), deep_supervision=False, name="mine", **SMALL)
-    assert (model.name, len(model.outputs), len(declared.outputs)) == ("mine", 1, 7)
+def test_without_deep_supervision_there_is_one_output_and_the_same_weights(
+    declared, undrawn, trainable
+):
+    model = u2net((64, 64, 1), deep_supervision=False, **SMALL)
+    assert (len(model.outputs), len(declared.outputs)) == (1, 7)
     assert trainable(model) == trainable(declared)
 
 
-def test_sides_are_enlarged_and_fused_in_float32(restored_policy):
+def test_sides_are_enlarged_and_fused_in_float32(restored_policy, undrawn):
     keras.config.set_dtype_policy("mixed_bfloat16")
-    with keras.StatelessScope(initialize_variables=False):
-        model = u2net((32, 32, 1), **SMALL)
+    model = u2net((32, 32, 1), **SMALL)
     assert model.get_layer("side_1").input.dtype == "bfloat16"
     fusion = model.get_layer("logits")
     last = [output._keras_history.operation for output in (*model.outputs, fusion.input)]

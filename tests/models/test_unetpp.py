@@ -1,6 +1,5 @@
 """Facts about `seg.models.unetpp`: its size by formula, its nodes, and what each of them sees."""
 
-import keras
 import numpy as np
 import pytest
 from keras import layers
@@ -38,22 +37,20 @@ def by_formula(channels, filters, per_filter, classes, heads):
     ],
 )
 def test_parameters_are_those_of_the_closed_formula(
-    channels, levels, normalization, per_filter, deep, classes
+    channels, levels, normalization, per_filter, deep, classes, undrawn
 ):
     options = {"levels": levels, "base_filters": 2, "classes": classes}
-    with keras.StatelessScope(initialize_variables=False):
-        count = unetpp(
-            (16, 16, channels), normalization=normalization, deep_supervision=deep, **options
-        ).count_params()
+    model = unetpp(
+        (16, 16, channels), normalization=normalization, deep_supervision=deep, **options
+    )
     heads = levels - 1 if deep else 1
     filters = [2 * 2**level for level in range(levels)]
-    assert count == by_formula(channels, filters, per_filter, classes, heads)
+    assert model.count_params() == by_formula(channels, filters, per_filter, classes, heads)
 
 
-def test_a_node_reads_all_nodes_to_its_left_and_the_one_below():
+def test_a_node_reads_all_nodes_to_its_left_and_the_one_below(undrawn):
     """Four levels: three nodes join 2 maps, two join 3, one joins 4, all of their own width."""
-    with keras.StatelessScope(initialize_variables=False):
-        joints = of_kind(unetpp((16, 16, 1), **SMALL), layers.Concatenate)
+    joints = of_kind(unetpp((16, 16, 1), **SMALL), layers.Concatenate)
     widths = sorted([[x.shape[-1] for x in joint.input] for joint in joints], key=str)
     assert widths == sorted([[2, 2], [4, 4], [8, 8], [2, 2, 2], [4, 4, 4], [2, 2, 2, 2]], key=str)
 
@@ -94,28 +91,17 @@ def test_in_training_all_columns_answer_at_full_size_else_the_last_alone(images_
     ]
 
 
-def test_without_deep_supervision_it_has_one_output():
-    with keras.StatelessScope(initialize_variables=False):
-        model = unetpp((16, 32, 1), deep_supervision=False, **SMALL)
+def test_without_deep_supervision_it_has_one_output(undrawn):
+    model = unetpp((16, 32, 1), deep_supervision=False, **SMALL)
     assert not isinstance(model, DeeplySupervised)
     assert model.output_shape == (None, 16, 32, 1)
 
 
-def test_every_convolution_of_the_ten_nodes_of_four_levels_is_followed_by_dropout():
-    with keras.StatelessScope(initialize_variables=False):
-        dropping = unetpp((16, 16, 1), levels=4, base_filters=2, dropout=0.3)
-        still = unetpp((16, 16, 1), levels=4, base_filters=2, dropout=0.0)
+def test_every_convolution_of_the_ten_nodes_of_four_levels_is_followed_by_dropout(undrawn):
+    dropping = unetpp((16, 16, 1), levels=4, base_filters=2, dropout=0.3)
+    still = unetpp((16, 16, 1), levels=4, base_filters=2, dropout=0.0)
     assert [layer.rate for layer in of_kind(dropping, layers.Dropout)] == [0.3] * 20
     assert not of_kind(still, layers.Dropout)
-
-
-def test_training_lowers_the_loss(images_BHWC):
-    model = unetpp((16, 32, 1), levels=3, base_filters=2, dropout=0)
-    loss = keras.losses.BinaryCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(1e-2), loss, run_eagerly=True)
-    truth_BHWC = (images_BHWC > 0.5).astype("float32")
-    first, *_, last = [model.train_on_batch(images_BHWC, truth_BHWC) for _ in range(6)]
-    assert last < 0.9 * first
 
 
 def test_the_image_may_have_any_size_that_halves(images_BHWC):
@@ -132,6 +118,6 @@ def test_the_image_may_have_any_size_that_halves(images_BHWC):
         ((32, 32), {"upsampling": "nearest"}, "transposed, bilinear. Received: nearest"),
     ],
 )
-def test_what_cannot_be_built_is_refused_with_the_value_received(size, options, sentence):
+def test_what_cannot_be_built_is_refused_with_the_value_received(size, options, sentence, undrawn):
     with pytest.raises(ValueError, match=sentence):
         unetpp((*size, 1), **options)
