@@ -32,6 +32,16 @@ SMALL = (
 TINY = FEW + SMALL
 
 
+@pytest.fixture(autouse=True)
+def never_drawn():
+    """Keras lists the weights that a test leaves undrawn, and would draw them in a later one."""
+    yield
+    if "keras" in sys.modules:
+        from keras.src.backend.common import global_state
+
+        global_state.set_global_attribute("uninitialized_variables", [])
+
+
 @pytest.fixture(scope="session")
 def tiny():
     """Overrides that make a run of the phantom with a U-Net last a second or two."""

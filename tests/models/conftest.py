@@ -3,19 +3,11 @@
 import keras
 import numpy as np
 import pytest
-from keras.src.backend.common import global_state
 
 
 @pytest.fixture(autouse=True)
 def seeded():
     keras.utils.set_random_seed(0)
-
-
-@pytest.fixture(autouse=True)
-def never_drawn():
-    """Keras lists the weights that a test leaves undrawn, and would draw them in a later one."""
-    yield
-    global_state.set_global_attribute("uninitialized_variables", [])
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from seg.build import build
 from seg.config import conf_dir
+from seg.contracts import SegError
 from seg.losses.overlap import Dice
 from seg.models import saved
 from seg.models.check import require_fit
@@ -35,8 +36,13 @@ SMALL = {
     "segformer": {"depths": [1, 1, 1, 1]},
     "medicai": {},
 }
+REFUSED = {
+    "levels": (1, "levels must be 2 or more. Received: 1"),
+    "normalization": ("layer", "must be one of none, batch, instance, group. Received: layer"),
+    "upsampling": ("nearest", "must be one of transposed, bilinear. Received: nearest"),
+}
 OPTIONAL = {"segformer": "keras_hub", "medicai": "medicai"}
-XLA = {"unet", "swin"}  # compiling the others takes up to minutes
+XLA = {"unet", "swin"}  # each of the others compiles for up to 80 seconds
 UNSTEADY = {"u2net", "deeplabv3plus"}  # normalize so few values that the last bit is heard
 
 NAMES = sorted(path.stem for path in Path(conf_dir(), "model").glob("*.yaml"))
@@ -66,6 +72,11 @@ def enlarged(name, batch):
     """Return images and masks of the sides of a model."""
     times = sides(name)[0] // SIDE
     return tuple(x.repeat(times, axis=1).repeat(times, axis=2) for x in batch)
+
+
+def takes(name):
+    """Return the names of the arguments of one of our models."""
+    return set(get_method(f"seg.models.{name}.{name}").__annotations__)
 
 
 def compiled(model, longest_step=None, **how):
@@ -222,9 +233,16 @@ def test_on_two_replicas_they_learn_what_they_learn_on_one(batch, tmp_path):
 
 @pytest.mark.parametrize("name", OURS)
 def test_it_takes_the_name_and_where_it_has_the_option_the_activation_given(name, undrawn):
-    takes = get_method(f"seg.models.{name}.{name}").__annotations__
-    activation = {"activation": "mish"} if "activation" in takes else {}
+    activation = {"activation": "mish"} if "activation" in takes(name) else {}
     model = made(name, name="mine", **activation)
     used = {getattr(getattr(layer, "activation", None), "__name__", "") for layer in model.layers}
     assert model.name == "mine"
     assert used & {"mish", "relu"} == set(activation.values())
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_of_the_options_that_it_has_it_refuses_what_cannot_be_built(name, undrawn):
+    for option in takes(name) & set(REFUSED):
+        value, sentence = REFUSED[option]
+        with pytest.raises(SegError, match=sentence):
+            made(name, **{option: value})

@@ -205,7 +205,6 @@ def test_dropout_acts_after_the_embedding_and_in_the_mlps_only(undrawn):
             {"stages": (1, 1)},
             r"Received: \[8, 8, 8, 4\] and \[1, 1\]; .*filters=\[64, 32, 16\]",
         ),
-        ((32, 32), {"upsampling": "nearest"}, "transposed, bilinear. Received: nearest"),
     ],
 )
 def test_what_cannot_be_built_is_refused_with_the_value_received(size, options, sentence):

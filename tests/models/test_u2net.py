@@ -159,7 +159,6 @@ def test_sides_are_enlarged_and_fused_in_float32(restored_policy, undrawn):
         ((64, 16), {}, r"multiple of 32 .*. Received: 64x16; .*\[64,32\]"),
         ((32, 32), {"base_filters": 18}, "multiple of 4. Received: 18; take 16"),
         ((32, 32), {"base_filters": 0}, "multiple of 4. Received: 0; take 4"),
-        ((32, 32), {"normalization": "layer"}, "group. Received: layer"),
     ],
 )
 def test_what_cannot_be_built_is_refused_with_the_value_received(size, options, sentence):

@@ -83,8 +83,6 @@ def test_dropout_is_at_work_in_training_only(images_BHWC):
         ((32, 20), {"levels": 4}, r"multiple of 8 \(4 levels\). Received: 32x20; .*\[32,16\]"),
         ((32, 32), {"base_kernel": 6}, "base_kernel must be odd. Received: 6"),
         ((32, 32), {"dropout": 0.5}, "less than 1. Received: 0.5"),
-        ((32, 32), {"normalization": "layer"}, "none, batch, instance, group. Received: layer"),
-        ((32, 32), {"levels": 0}, "levels must be 2 or more. Received: 0"),
     ],
 )
 def test_what_cannot_be_built_is_refused_with_the_value_received(size, options, sentence):

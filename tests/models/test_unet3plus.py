@@ -144,8 +144,6 @@ def test_every_output_is_enlarged_in_float32(restored_policy, undrawn):
     [
         ((40, 32), {}, r"multiple of 16 \(5 levels\). Received: 40x32; .*\[32,32\]"),
         ((32, 20), {"levels": 4}, r"multiple of 8 \(4 levels\). Received: 32x20; .*\[32,16\]"),
-        ((32, 32), {"levels": 1}, "levels must be 2 or more. Received: 1"),
-        ((32, 32), {"normalization": "layer"}, "group. Received: layer"),
     ],
 )
 def test_what_cannot_be_built_is_refused_with_the_value_received(size, options, sentence):
