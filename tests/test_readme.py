@@ -103,7 +103,7 @@ def test_commands_on_a_publishers_archive_work(readme_runs, command, tmp_path, p
     publisher("spleen", tmp_path / "downloads")
     with tarfile.open(tmp_path / "downloads/Task09_Spleen.tar", "w") as archive:
         archive.add(tmp_path / "downloads/Task09_Spleen", "Task09_Spleen")
-    prepare, describe = [line for line in readme_runs if of_a_source(line)]
+    prepare, describe, augmented = [line for line in readme_runs if of_a_source(line)]
     small = [option for option in tiny if "reader" not in option]
     done = command(*prepare, *small)
     assert done.returncode == 0, done.stderr
@@ -111,6 +111,9 @@ def test_commands_on_a_publishers_archive_work(readme_runs, command, tmp_path, p
     done = command(*describe, *small)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / done.stdout.splitlines()[-1] / "describe/samples_test.png").exists()
+    done = command(*augmented, *tiny)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / done.stdout.splitlines()[-1] / "describe/samples_augmented.png").exists()
 
 
 def test_the_sweep_over_folds_works(readme_runs, command, tiny):

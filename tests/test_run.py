@@ -241,26 +241,17 @@ def test_samples_that_cannot_be_mixed_are_refused(experiment, overrides, sentenc
         experiment("augment.mixup.p=0.5", *overrides)
 
 
-@pytest.mark.parametrize(
-    ("raises", "sentence"),
-    [
-        ('ValueError("no field\\nmore")', "error: unexpected ValueError: no field"),
-        ('SegError("a.png: cut off; mend it")', "error: a.png: cut off; mend it"),
-    ],
-)
-def test_what_fails_in_the_input_pipeline_is_one_sentence_and_ends(
-    command, tmp_path, tiny, raises, sentence
-):
+def test_what_fails_in_the_input_pipeline_is_one_sentence_and_ends(command, tmp_path, tiny):
     (tmp_path / "mine.py").write_text(
         "from seg.contracts import SegError\n"
         "class Bad:\n"
         "    def __init__(self, p): self.p = p\n"
-        f"    def change(self, image, rng): raise {raises}\n"
+        "    def change(self, image, rng): raise SegError('a.png: cut off; mend it')\n"
     )
     own = "+augment.bad={_target_:mine.Bad,p:1.0}"
     done = command(*tiny, "augment=off", own, PYTHONPATH=str(tmp_path))
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith(sentence)
+    assert done.stderr.splitlines()[-1].startswith("error: a.png: cut off; mend it (traceback: ")
 
 
 def test_a_loss_that_is_not_finite_fails_the_run_with_its_traceback(experiment, tmp_path):
