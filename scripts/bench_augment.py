@@ -247,7 +247,7 @@ def step() -> None:
         "off": iter(pipeline.endless(slices, 4, 0)),
         "reference": iter(pipeline.endless(slices, 4, 0, chain(parts("reference")))),
     }
-    for _ in range(4):
+    for _ in range(11):
         for name, stream in streams.items():
             start = time.process_time()
             model.train_on_batch(*next(stream))
