@@ -229,6 +229,20 @@ def test_a_model_that_gives_probabilities_is_refused(experiment, tmp_path):
         experiment("stages=[evaluate]", f"checkpoint={tmp_path}/sigmoid.keras")
 
 
+def test_a_model_that_would_not_come_back_from_disk_is_refused_before_it_trains(
+    experiment, tmp_path, monkeypatch
+):
+    (tmp_path / "mine_lambda.py").write_text(
+        "import keras\n"
+        "def model(input_shape, **others):\n"
+        "    inputs = keras.Input(input_shape)\n"
+        "    return keras.Model(inputs, keras.layers.Lambda(lambda x: 5 * x - 2)(inputs))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SegError, match="model unet: cannot be saved and loaded again"):
+        experiment("model._target_=mine_lambda.model")
+
+
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
