@@ -80,8 +80,12 @@ def upsampled(x_BHWC: KerasTensor, filters: int, upsampling: str, scale: int = 2
 
 
 def enlarged(x_BHWC: KerasTensor, scale: int) -> KerasTensor:
-    """Interpolate (B, H, W, C) bilinearly to (B, scale * H, scale * W, C)."""
-    return layers.UpSampling2D(scale, interpolation="bilinear")(x_BHWC) if scale > 1 else x_BHWC
+    """Interpolate (B, H, W, C) bilinearly to (B, scale * H, scale * W, C).
+
+    In float32, of which TensorFlow's gradient is under XLA whatever the precision.
+    """
+    enlarge = layers.UpSampling2D(scale, interpolation="bilinear", dtype="float32")
+    return enlarge(x_BHWC) if scale > 1 else x_BHWC
 
 
 @dataclass(frozen=True)
@@ -190,8 +194,7 @@ def logits(x_BHWF: KerasTensor, classes: int, name: str = "logits") -> KerasTens
 def side_logits(x_BHWF: KerasTensor, classes: int, scale: int, name: str) -> KerasTensor:
     """Convolve (B, H, W, F) 3x3 and enlarge to float32 logits (B, scale*H, scale*W, classes)."""
     x_BHWC = layers.Conv2D(classes, 3, padding="same", dtype="float32", name=name)(x_BHWF)
-    enlarge = layers.UpSampling2D(scale, interpolation="bilinear", dtype="float32")
-    return enlarge(x_BHWC) if scale > 1 else x_BHWC
+    return enlarged(x_BHWC, scale)
 
 
 def require_at_least(argument: str, received: int, least: int) -> None:

@@ -207,3 +207,15 @@ def test_a_free_size_passes_where_it_is_not_known():
     assert require_multiple((None, None, 3), 16, "why") is None
     with pytest.raises(ValueError, match="Received: Nonex20"):
         require_multiple((None, 20, 3), 16, "why")
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_enlarging_learns_in_half_precision_under_xla(policy, restored_policy):
+    keras.config.set_dtype_policy(policy)
+    inputs = keras.Input((4, 4, 1))
+    outputs = enlarged(layers.Conv2D(2, 1)(inputs), 2)
+    model = keras.Model(inputs, layers.Conv2D(1, 1, dtype="float32")(outputs))
+    model.compile("sgd", "mse", jit_compile=True)
+    before = model.get_weights()
+    model.train_on_batch(np.ones((2, 4, 4, 1)), np.ones((2, 8, 8, 1)))
+    assert (model.get_weights()[0] != before[0]).any()
