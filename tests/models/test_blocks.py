@@ -213,7 +213,7 @@ def test_a_free_size_passes_where_it_is_not_known():
 def test_enlarging_learns_in_half_precision_under_xla(policy, restored_policy):
     keras.config.set_dtype_policy(policy)
     inputs = keras.Input((4, 4, 1))
-    outputs = enlarged(layers.Conv2D(2, 1)(inputs), 2)
+    outputs = enlarged(layers.Conv2D(2, 1, activation="relu")(inputs), 2)
     model = keras.Model(inputs, layers.Conv2D(1, 1, dtype="float32")(outputs))
     model.compile("sgd", "mse", jit_compile=True)
     before = model.get_weights()
