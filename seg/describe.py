@@ -81,7 +81,7 @@ def augmented(
 ) -> None:
     """Write samples_augmented.png: some training slices, each with variants beside it.
 
-    They are what `seg.data.pipeline.endless` would give for the slices shown, at the model's size.
+    Drawn as `seg.data.pipeline.endless` draws, at the model's size.
 
     Args:
         cases: of the training side.
