@@ -94,6 +94,8 @@ class Tracking:
     uri: str | None = MISSING
     experiment: str = MISSING
     log_model: bool = MISSING
+    register: str | None = MISSING
+    system_metrics: bool = MISSING
 
 
 @dataclass
@@ -112,6 +114,7 @@ class Config:
     stages: list[Stage] = MISSING
     checkpoint: str | None = MISSING
     objective: str = MISSING
+    rerun: str | None = MISSING
     paths: Paths = field(default_factory=Paths)
 
 
@@ -154,6 +157,17 @@ def _contradictions(cfg: DictConfig) -> list[tuple[bool, str]]:
     objectives = [f"val/{name}" for name in Scores.names()]
     fractions = list(dataset.fractions)
     return [
+        (
+            cfg.tracking.register is not None
+            and not ("train" in stages and cfg.tracking.log_model),
+            "tracking.register needs the stage train and tracking.log_model=true: a model is "
+            f"registered when it is sent. Received: {cfg.tracking.register}",
+        ),
+        (
+            not re.fullmatch(r"[^/:.%\"'@]+", cfg.tracking.register or "none"),
+            "tracking.register: a name has none of / : . % @ and quotes. "
+            f"Received: {cfg.tracking.register}",
+        ),
         (
             dataset.channels not in (1, 3),
             f"dataset.channels must be 1 (grey) or 3 (colour). Received: {dataset.channels}",

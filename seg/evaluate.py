@@ -56,6 +56,35 @@ def write_rows(rows: list[Row], path: Path) -> None:
     pd.DataFrame(rows).to_csv(path, index=False)
 
 
+def write_table(rows: list[Row], path: Path) -> Path:
+    """Write the rows of `score_cases` as the JSON that MLflow shows as a table; return the path."""
+    pd.DataFrame(rows).to_json(path, orient="split", index=False)
+    return path
+
+
+def extremes(rows: list[Row], most: int = 4) -> dict[str, list[tuple[str, str, float]]]:
+    """Choose the cases with the lowest and with the highest Dice, none twice.
+
+    Dice of a case is the mean over its classes in which it is defined; a case without any is left
+    out. Of fewer than two times `most` cases the lower half, or one more, is the worst.
+
+    Returns:
+        (case, patient, Dice) of up to `most` cases each: "worst", the lowest first, and "best",
+        the highest first; a group without any case is not there.
+    """
+    defined: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for row in rows:
+        if not math.isnan(row["dice"]):
+            defined[row["case"], row["patient"]].append(row["dice"])
+    ranked = sorted(
+        ((*case, float(np.mean(values))) for case, values in defined.items()),
+        key=lambda case: case[-1],
+    )
+    half = math.ceil(len(ranked) / 2)
+    groups = {"worst": ranked[: min(most, half)], "best": ranked[half:][::-1][:most]}
+    return {title: cases for title, cases in groups.items() if cases}
+
+
 def summarize(rows: list[Row], side: str) -> dict[str, float]:
     """Describe the scores over patients, whose cases, and their classes, are averaged first.
 

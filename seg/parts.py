@@ -127,7 +127,7 @@ def augment(cfg: DictConfig, model: keras.Model | None) -> Augment | None:
 
 def find_checkpoint(given: str | None, uri: str, folder: Path) -> Path | None:
     """Find the .keras file that `checkpoint` means: a file, a run folder or an MLflow run id."""
-    from seg import track
+    from seg.track import find
 
     if given is None:
         return None
@@ -140,4 +140,4 @@ def find_checkpoint(given: str | None, uri: str, folder: Path) -> Path | None:
             f"checkpoint: no file {path.resolve()}; give a .keras file, a run folder "
             "or an MLflow run id"
         )
-    return track.fetch_model(given, uri, folder / "checkpoint")
+    return find.fetch_model(given, uri, folder / "checkpoint")

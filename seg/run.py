@@ -20,7 +20,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from seg import parts, runfolder
+from seg import parts, rerun, runfolder, sweep
 from seg.build import build
 from seg.config import (
     CONFIG_ERRORS,
@@ -35,8 +35,11 @@ from seg.contracts import SegError
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
 
     from seg.contracts import Augment, Case, Splits, Tracker
+
+NOTE = "mlflow.note.content"
 
 log = logging.getLogger(__name__)
 
@@ -51,53 +54,100 @@ class Job:
 
 
 def run(cfg: DictConfig, folder: Path, job: Job = Job()) -> float:  # noqa: B008
-    """Run the stages of a validated config into an empty folder.
+    """Run the stages of a validated config into an empty folder, and report on them.
 
     Returns:
         The objective, NaN where no stage computes it.
     """
     # Imported here, so that --help and --cfg answer without TensorFlow.
     with runfolder.stderr_to(folder / "run.log"):
-        from seg import devices, params, reproduce, summary, track
-        from seg.data import split
-        from seg.models import saved
+        from seg import devices, params, report, reproduce
+        from seg.track import find
+        from seg.track.run import Target, start
 
     outputs = Path(cfg.paths.outputs)
-    stages = [stage.name for stage in cfg.stages]
-    uri = cfg.tracking.uri or track.default_uri(outputs)
+    target = Target(
+        cfg.tracking.uri or find.default_uri(outputs),
+        cfg.tracking.experiment,
+        outputs,
+        job.sweep and job.sweep.name,
+    )
     reproduce.seed_everything(cfg.seed)
     devices.set_numerics(cfg.trainer.precision.name, cfg.trainer.deterministic)
     with runfolder.stderr_to(folder / "run.log"):
         strategy = devices.strategy(cfg.trainer.devices, cfg.trainer.batch_size)
     OmegaConf.save(cfg, folder / "config.yaml")
-    tags = reproduce.provenance() | {"devices": devices.describe(strategy)}
-    to = (uri, cfg.tracking.experiment, f"{params.label(cfg)} {folder.name[-6:]}")
-    results: dict[str, float] = {}
-    with track.start(folder, *to, tags, outputs, job.sweep) as tracker:
-        checkpoint = parts.find_checkpoint(cfg.checkpoint, uri, folder)
-        with strategy.scope() if "train" in stages else nullcontext():
-            model = parts.model(cfg, stages, checkpoint) if MODEL_STAGES & {*stages} else None
-        augment = parts.augment(cfg, model) if {"describe", "train"} & {*stages} else None
-        tracker.params(params.shown(cfg, job.overrides, job.augment, model))
-        if "summary" in stages:
-            results |= summary.summarize(model, folder / "summary", parts.input_shape(cfg))
-        if stages != ["summary"]:
-            splits = parts.splits(cfg, stages, checkpoint)
-            runfolder.write_json(folder / "splits.json", split.as_json(splits))
-            tracker.tag("data.leakage", str(bool(splits.leaks)).lower())
-        if "describe" in stages:
-            results |= _describe(cfg, splits, augment, folder)
-        if "train" in stages:
-            results |= _train(cfg, model, splits, augment, folder, tracker)
-            model = saved.drop_training_state(folder / "model.keras")
-            results |= _validate(cfg, model, splits.valid) if splits.valid else {}
-            if cfg.tracking.log_model:
-                tracker.model(model, reproduce.requirements())
-        if {"evaluate", "infer"} & {*stages}:
-            results |= _test(cfg, model, splits.test, stages, folder)
+    tags = reproduce.provenance(folder, job.overrides) | {"devices": devices.describe(strategy)}
+    about = {NOTE: report.report(job.overrides, {}, {}, tags)}
+    name = f"{params.label(cfg)} {folder.name[-6:]}"
+    with start(folder, target, name, tags | about, cfg.tracking.system_metrics) as tracker:
+        results, data, leaks = _stages(cfg, folder, job, strategy, target.uri, tags, tracker)
         runfolder.write_json(folder / "summary.json", results)
         tracker.metrics(results)
-    return results.get(cfg.objective, math.nan)
+        text = report.report(job.overrides, results, data, tags, leaks)
+        (folder / "report.md").write_text(text)
+        tracker.tags({NOTE: text})
+        judged = (results.get(cfg.objective, math.nan), data.get("valid", {}).get("digest", ""))
+        if cfg.tracking.register and not job.sweep:
+            tracker.register(cfg.tracking.register, cfg.objective, *judged)
+    if job.sweep:
+        sweep.note(job.sweep, folder, *judged)
+    return judged[0]
+
+
+def _stages(
+    cfg: DictConfig,
+    folder: Path,
+    job: Job,
+    strategy: tf.distribute.Strategy,
+    uri: str,
+    tags: dict[str, str],
+    tracker: Tracker,
+) -> tuple[dict[str, float], dict[str, dict], tuple[str, ...]]:
+    """Run the stages, and return their results, what data they had, and patients that leak."""
+    from seg import params, reproduce, summary
+    from seg.models import saved
+
+    stages = [stage.name for stage in cfg.stages]
+    results: dict[str, float] = {}
+    data, splits = {}, None
+    checkpoint = parts.find_checkpoint(cfg.checkpoint, uri, folder)
+    with strategy.scope() if "train" in stages else nullcontext():
+        model = parts.model(cfg, stages, checkpoint) if MODEL_STAGES & {*stages} else None
+    augment = parts.augment(cfg, model) if {"describe", "train"} & {*stages} else None
+    tracker.params(params.shown(cfg, job.overrides, job.augment, model))
+    if "summary" in stages:
+        results |= summary.summarize(model, folder / "summary", parts.input_shape(cfg))
+    if stages != ["summary"]:
+        splits, data = _split(cfg, stages, checkpoint, folder, tracker)
+    if cfg.rerun:
+        rerun.warn_of_differences(cfg.rerun, rerun.earlier(cfg.rerun, uri), tags, data)
+    if "describe" in stages:
+        results |= _describe(cfg, splits, augment, folder)
+    if "train" in stages:
+        results |= _train(cfg, model, splits, augment, folder, tracker)
+        model = saved.drop_training_state(folder / "model.keras")
+        results |= _validate(cfg, model, splits.valid) if splits.valid else {}
+        if cfg.tracking.log_model:
+            tracker.model(model, folder / "model.keras", reproduce.requirements())
+    if {"evaluate", "infer"} & {*stages}:
+        results |= _test(cfg, model, splits.test, stages, folder, tracker)
+    return results, data, splits.leaks if splits else ()
+
+
+def _split(
+    cfg: DictConfig, stages: list[str], checkpoint: Path | None, folder: Path, tracker: Tracker
+) -> tuple[Splits, dict[str, dict]]:
+    """Divide the cases, and leave in the folder and with the tracker which they are."""
+    from seg.data import digest, split
+
+    splits = parts.splits(cfg, stages, checkpoint)
+    data = {side: digest.contents(cases) for side, cases in splits.sides().items() if cases}
+    runfolder.write_json(folder / "splits.json", split.as_json(splits))
+    runfolder.write_json(folder / "data.json", data)
+    tracker.dataset(cfg.dataset.name, str(Path(cfg.dataset.root).resolve()), data)
+    tracker.tags({"data.leakage": str(bool(splits.leaks)).lower()})
+    return splits, data
 
 
 def _describe(
@@ -166,7 +216,12 @@ def _validate(cfg: DictConfig, model: keras.Model, cases: tuple[Case, ...]) -> d
 
 
 def _test(
-    cfg: DictConfig, model: keras.Model, cases: tuple[Case, ...], stages: list[str], folder: Path
+    cfg: DictConfig,
+    model: keras.Model,
+    cases: tuple[Case, ...],
+    stages: list[str],
+    folder: Path,
+    tracker: Tracker,
 ) -> dict[str, float]:
     """Predict the test cases once, for scores, for pictures, or for both."""
     from seg import evaluate, predict
@@ -175,10 +230,12 @@ def _test(
     predictions = _predictions(cfg, model, cases)
     if "infer" in stages:
         predictions = predict.saved(predictions, folder, classes(cfg))
-    rows = evaluate.score_cases(predictions, classes(cfg).names)
+    hardest = predict.Hardest()
+    rows = evaluate.score_cases(hardest.watch(predictions), classes(cfg).names)
     if "evaluate" not in stages:
         return {}
     evaluate.write_rows(rows, folder / "cases.csv")
+    tracker.table(evaluate.write_table(rows, folder / "cases.json"))
     summary = evaluate.summarize(rows, "test")
     interval = (summary["test/dice_ci_low"], summary["test/dice_ci_high"])
     log.info(
@@ -187,9 +244,9 @@ def _test(
     )
     for name in classes(cfg).names:
         log.info("test: Dice of %s %.4f", name, summary[f"test/dice_{name}"])
-    plots.case_scores(
-        rows, "dice", summary["test/dice"], interval, folder / "figures" / "test_dice.png"
-    )
+    figures = folder / "figures"
+    plots.case_scores(rows, "dice", summary["test/dice"], interval, figures / "test_dice.png")
+    hardest.draw(evaluate.extremes(rows), figures / "worst_best.png", classes(cfg))
     return summary
 
 
@@ -206,6 +263,8 @@ def main(cfg: DictConfig) -> float:
     """Validate, make the run's folder, run, print the folder; return the objective to sweepers."""
     cfg = validate(cfg)
     hydra_job = HydraConfig.get()
+    if cfg.rerun:
+        cfg = _as_before(cfg)
     multirun = hydra_job.mode == RunMode.MULTIRUN
     job = Job(
         augment=hydra_job.runtime.choices["augment"],
@@ -218,6 +277,16 @@ def main(cfg: DictConfig) -> float:
         value = run(cfg, folder, job)
     sys.stdout.write(f"{folder}\n")
     return value
+
+
+def _as_before(cfg: DictConfig) -> DictConfig:
+    """Take from the config of an earlier run what the command line does not change."""
+    from seg.track import find
+
+    uri = cfg.tracking.uri or find.default_uri(Path(cfg.paths.outputs))
+    was = rerun.earlier(cfg.rerun, uri)
+    base = validate(hydra.compose("config", overrides=[*was.overrides]))
+    return validate(rerun.merged(was.config, base, cfg))
 
 
 def _say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -254,6 +323,7 @@ def cli() -> None:
     if "HYDRA_FULL_ERROR" not in os.environ:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra lets errors through, to be said by _say
         sys.excepthook = _say
+    sys.argv[1:] = rerun.words(sys.argv[1:])
     main()
 
 

@@ -115,7 +115,7 @@ class History(keras.callbacks.Callback):
     """Write a row per epoch to a CSV file, the log and the tracker.
 
     Args:
-        file: history.csv; columns epoch, epoch/s, lr, train/..., val/....
+        file: history.csv; columns epoch, epoch/s, lr/learning_rate, train/..., val/....
         images_per_epoch: training images seen in one.
         plan: for the number of epochs and the monitored curve.
         tracker: receives the row.
@@ -144,7 +144,7 @@ class History(keras.callbacks.Callback):
         row = {
             "epoch/s": ended - self.begun,
             "epoch/images_per_s": self.images_per_epoch / ((self.trained or ended) - self.begun),
-            "lr": _learning_rate(self.model),
+            "lr/learning_rate": _learning_rate(self.model),
             **curves,
         }
         self.rows.append({"epoch": epoch + 1, **row})
@@ -210,9 +210,9 @@ class EpochImages(keras.callbacks.Callback):
         for name, image_HWC, truth_HWK, p_HWK in zip(
             self.ids, self.images, truths_NHWK, p_NHWK, strict=True
         ):
-            picture = triptych(image_HWC, truth_HWK, p_HWK)
-            write_png(self.folder / name / f"epoch_{epoch:03d}.png", picture)
-            self.tracker.image(picture, key=f"epoch_change/{name}", step=epoch)
+            file = self.folder / name / f"epoch_{epoch:03d}.png"
+            write_png(file, triptych(image_HWC, truth_HWK, p_HWK))
+            self.tracker.image(file, key=f"epoch_change/{name}", step=epoch)
 
 
 class ProgressBar(keras.callbacks.Callback):

@@ -8,6 +8,11 @@ import pytest
 SEG = Path(__file__).parents[1] / "seg"
 LAYERS = {
     "run": 4,
+    "compare": 4,
+    "sync": 4,
+    "sweep": 3,
+    "rerun": 3,
+    "finished": 3,
     "parts": 3,
     "train": 3,
     "evaluate": 3,
@@ -23,6 +28,7 @@ LAYERS = {
     "metrics": 2,
     "figures": 2,
     "reproduce": 2,
+    "report": 2,
     "track": 2,
     "runfolder": 2,
     "config": 1,
@@ -30,11 +36,11 @@ LAYERS = {
     "contracts": 0,
 }
 FENCES = {
-    "hydra": {"run", "config", "build"},
-    "omegaconf": {"run", "parts", "config", "build", "params"},
+    "hydra": {"run", "sweep", "config", "build"},
+    "omegaconf": {"run", "rerun", "sweep", "parts", "config", "build", "params"},
     "mlflow": {"track"},
     "nibabel": {"data"},
-    "tensorflow": {"data", "devices", "train", "summary"},
+    "tensorflow": {"data", "devices", "train", "summary", "run"},
     "matplotlib": {"figures"},
 }
 FILES = sorted(path for path in SEG.rglob("*.py") if path.name != "__init__.py")

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from seg.contracts import Case, Prediction, Slice
-from seg.evaluate import interval, score_cases, summarize, write_rows
+from seg.evaluate import extremes, interval, score_cases, summarize, write_rows
 
 SCORES = ("dice", "iou", "sensitivity", "specificity", "precision")
 
@@ -384,3 +384,71 @@ def test_of_one_class_with_a_name_the_scores_are_those_without():
     assert named.keys() - plain.keys() == extra
     assert {key: named[key] for key in plain} == pytest.approx(plain, nan_ok=True)
     assert named["val/dice_lesion"] == plain["val/dice"]
+
+
+# The worst and the best
+
+
+def cases(*dices):
+    return [row(f"c{i}", dice) for i, dice in enumerate(dices)]
+
+
+def named(groups):
+    return {title: [case for case, _, _ in chosen] for title, chosen in groups.items()}
+
+
+def test_the_four_worst_go_up_and_the_four_best_go_down():
+    groups = extremes(cases(0.5, 0.9, 0.1, 0.8, 0.3, 0.7, 0.2, 0.6, 0.4, 0.95))
+    assert groups == {
+        "worst": [("c2", "c2", 0.1), ("c6", "c6", 0.2), ("c4", "c4", 0.3), ("c8", "c8", 0.4)],
+        "best": [("c9", "c9", 0.95), ("c1", "c1", 0.9), ("c3", "c3", 0.8), ("c5", "c5", 0.7)],
+    }
+
+
+@pytest.mark.parametrize(
+    ("dices", "worst", "best"),
+    [
+        ((0.4, 0.1), ["c1"], ["c0"]),
+        ((0.4, 0.1, 0.7), ["c1", "c0"], ["c2"]),
+        ((0.5, 0.5, 0.5, 0.5), ["c0", "c1"], ["c3", "c2"]),
+        (
+            (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
+            ["c0", "c1", "c2", "c3"],
+            ["c6", "c5", "c4"],
+        ),
+    ],
+)
+def test_of_few_cases_none_is_chosen_twice(dices, worst, best):
+    assert named(extremes(cases(*dices))) == {"worst": worst, "best": best}
+
+
+def test_a_group_without_any_case_is_not_there():
+    assert named(extremes(cases(0.4))) == {"worst": ["c0"]}
+    assert extremes(cases(math.nan, math.nan)) == extremes([]) == {}
+
+
+def test_a_case_whose_dice_is_undefined_is_neither_and_a_false_alarm_is_among_the_worst():
+    """Nothing to find: of b nothing is predicted, 0/0; of c something is, Dice 0."""
+    stream = [
+        predicted("a", "1110", "1100"),
+        predicted("b", "00", "00"),
+        predicted("c", "00", "01"),
+    ]
+    assert extremes(score_cases(stream)) == {"worst": [("c", "c", 0)], "best": [("a", "a", 0.8)]}
+
+
+def test_dice_of_a_case_is_the_mean_over_the_classes_in_which_it_is_defined():
+    table = {"a": (0.2, 0.8), "b": (0.6, math.nan), "c": (math.nan, math.nan), "d": (0.3, 0.5)}
+    rows = [
+        row(case, dice) | {"class": name}
+        for case, dices in table.items()
+        for name, dice in zip(("liver", "tumour"), dices, strict=True)
+    ]
+    groups = extremes(rows)
+    assert named(groups) == {"worst": ["d", "a"], "best": ["b"]}
+    assert [dice for _, _, dice in groups["worst"]] == pytest.approx([0.4, 0.5])
+
+
+def test_cases_of_one_name_are_told_apart_by_their_patients():
+    rows = [row("a_b", 0.2, patient="a"), row("a_b", 0.6, patient="a_b")]
+    assert extremes(rows) == {"worst": [("a_b", "a", 0.2)], "best": [("a_b", "a_b", 0.6)]}

@@ -282,7 +282,8 @@ def test_a_loss_that_is_not_finite_fails_the_run_with_its_traceback(experiment, 
 
 def test_a_dead_tracking_server_costs_no_result(experiment, caplog):
     _, folder = experiment("tracking.uri=http://127.0.0.1:9")
-    assert "tracking stopped" in caplog.text
+    assert "tracking: no answer; the run goes on" in caplog.text
+    assert f"python -m seg.sync {folder} sends them" in caplog.text
     assert {path.name for path in folder.iterdir()} >= FILES
 
 

@@ -1,0 +1,95 @@
+"""A run in words: Markdown for its description in MLflow and for report.md."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+
+from seg.contracts import Scores
+
+
+def command(overrides: Sequence[str]) -> str:
+    """Return what repeats a run, as it is typed in a shell."""
+    return " ".join(["python -m seg.run", *map(shlex.quote, overrides)])
+
+
+def report(
+    overrides: Sequence[str],
+    results: Mapping[str, float],
+    data: Mapping[str, Mapping],
+    tags: Mapping[str, str],
+    leaks: Sequence[str] = (),
+) -> str:
+    """Write what a reader asks first: which command, how good, on what data, by which code.
+
+    Args:
+        overrides: of the command line.
+        results: as in summary.json; the tables are made of what is there.
+        data: by side of the split, as `seg.data.digest.contents` counts them.
+        tags: as `seg.reproduce.provenance` returns them.
+        leaks: patients on more than one side.
+    """
+    parts = [f"```\n{command(overrides)}\n```"]
+    if leaks:
+        parts.append(f"**Data leakage**: patients on two sides of the split: {len(leaks)}.")
+    parts += [_scores(results, side) for side in ("test", "val") if f"{side}/dice" in results]
+    if "best/epoch" in results:
+        parts.append(
+            f"Best epoch {results['best/epoch']:.0f}, training loss "
+            f"{results['best/train_loss']:.4f}, validation loss {results['best/val_loss']:.4f}."
+        )
+    if data:
+        parts.append(_sizes(data))
+    commit = tags.get("mlflow.source.git.commit")
+    changed = " with changes, see changes.diff" if tags.get("git.dirty") == "true" else ""
+    code = f"commit {commit[:12]}{changed}" if commit else f"version {tags.get('version.seg')}"
+    parts.append(f"Code: {code}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _scores(results: Mapping[str, float], side: str) -> str:
+    """Tabulate the mean over patients of each score, with its interval."""
+    names = [*Scores.names(), *_classes(results, side)]
+    rows = [f"| {name} | {_mean_and_interval(results, f'{side}/{name}')} |" for name in names]
+    counts = {
+        name: int(results[f"{side}/{name}"])
+        for name in ("patients", "cases", "cases_without_target", "false_alarms")
+    }
+    title = {"test": "Test", "val": "Validation"}[side]
+    return "\n".join(
+        [
+            f"**{title}** of {counts['patients']} patients, mean and 95% interval:",
+            "",
+            "| score | mean | 95% interval |",
+            "|---|--:|--:|",
+            *rows,
+            "",
+            f"Cases: {counts['cases']}, without target {counts['cases_without_target']}, "
+            f"of which with a false alarm {counts['false_alarms']}.",
+        ]
+    )
+
+
+def _classes(results: Mapping[str, float], side: str) -> list[str]:
+    """Return "dice_NAME" for each class that has a name."""
+    start = f"{side}/dice_"
+    ends = [key.removesuffix("_ci_low") for key in results if key.endswith("_ci_low")]
+    return [key.removeprefix(f"{side}/") for key in ends if key.startswith(start)]
+
+
+def _sizes(data: Mapping[str, Mapping]) -> str:
+    rows = [
+        f"| {side} | {of['patients']} | {of['slices']} | {of['slices_with_target']} "
+        f"| {of['digest'][:12]} |"
+        for side, of in data.items()
+    ]
+    head = ["| data | patients | slices | with target | digest |", "|---|--:|--:|--:|---|"]
+    return "\n".join([*head, *rows])
+
+
+def _mean_and_interval(results: Mapping[str, float], key: str) -> str:
+    mean, low, high = (results[f"{key}{end}"] for end in ("", "_ci_low", "_ci_high"))
+    if math.isnan(mean):
+        return "undefined | "
+    return f"{mean:.3f} | {'too few patients' if math.isnan(low) else f'{low:.3f} to {high:.3f}'}"

@@ -1,0 +1,141 @@
+"""The config of an earlier run, composed again: `rerun=RUN`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from seg.contracts import SegError
+
+FILES = ("config.yaml", "provenance.json", "data.json")
+_ABSENT = object()
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What an earlier run has written of itself.
+
+    Attributes:
+        config: resolved.
+        overrides: words of its command line.
+        tags: its provenance.
+        data: what it learned from, by side of the split; empty where it read none.
+    """
+
+    config: DictConfig
+    overrides: tuple[str, ...]
+    tags: Mapping[str, str]
+    data: Mapping[str, Mapping]
+
+
+@cache
+def earlier(name: str, uri: str) -> Earlier:
+    """Read an earlier run.
+
+    Args:
+        name: path of a run's folder, or an MLflow run id.
+        uri: of the tracking server or store.
+
+    Raises:
+        SegError: there is no such run, or it is of a version that could not be repeated.
+    """
+    if Path(name, FILES[0]).exists():
+        return _read(Path(name))
+    from seg.track import find
+
+    with tempfile.TemporaryDirectory() as folder:
+        find.fetch_files(name, "rerun", FILES, uri, Path(folder))
+        return _read(Path(folder))
+
+
+def words(arguments: Sequence[str]) -> list[str]:
+    """Put the words of the earlier run's command before those given, which win.
+
+    Args:
+        arguments: of the command line; returned as they are where no `rerun=RUN` is among them.
+
+    Raises:
+        SegError: there is no such run.
+    """
+    given = {_key(word): word.partition("=")[2] for word in arguments}
+    if not (name := given.get("rerun")):
+        return [*arguments]
+    kept = [
+        word
+        for word in earlier(name, uri(given)).overrides
+        if not any(f"{_key(word)}.".startswith(f"{key}.") for key in given)
+    ]
+    return [*kept, *arguments]
+
+
+def uri(given: Mapping[str, str]) -> str:
+    """Return where runs are looked for, as the words of a command line say."""
+    from seg.track import find
+
+    outputs = given.get("paths.outputs") or os.environ.get("SEG_OUTPUTS") or "outputs"
+    return given.get("tracking.uri") or find.default_uri(Path(outputs))
+
+
+def merged(before: DictConfig, base: DictConfig, now: DictConfig) -> DictConfig:
+    """Return the earlier config with what differs between two of today.
+
+    Args:
+        before: of the earlier run.
+        base: what its command line composes today.
+        now: the same with the words that were added; what they do not change is as `before`, also
+            where a file of conf/ has changed since; only a key that is new since is as today.
+    """
+    plain = (OmegaConf.to_container(cfg, enum_to_str=True) for cfg in (before, base, now))
+    return OmegaConf.create(_merged(*plain))
+
+
+def warn_of_differences(name: str, was: Earlier, tags: Mapping, data: Mapping) -> None:
+    """Say in the log what keeps a rerun's numbers from being those of the earlier run."""
+    sides = [side for side in was.data if was.data[side] != data.get(side)]
+    if sides and data:
+        log.warning("rerun: the data is not that of %s (%s)", name, ", ".join(sides))
+    commits = [tags_.get("mlflow.source.git.commit", "unknown") for tags_ in (was.tags, tags)]
+    if commits[0] != commits[1]:
+        log.warning("rerun: the code of %s was commit %s, this is %s", name, *commits)
+    elif "true" in (was.tags.get("git.dirty"), tags.get("git.dirty")):
+        log.warning("rerun: the code has changes that are not committed, see changes.diff of both")
+
+
+def _merged(before: Any, base: Any, now: Any) -> Any:  # noqa: ANN401  what YAML can say
+    if not all(isinstance(value, dict) for value in (before, base, now)):
+        return before if base == now and before is not _ABSENT else now
+    keys = dict.fromkeys([*before, *now])
+    values = {key: _merged(*(d.get(key, _ABSENT) for d in (before, base, now))) for key in keys}
+    return {key: value for key, value in values.items() if value is not _ABSENT}
+
+
+def _key(word: str) -> str:
+    return word.lstrip("+~").partition("=")[0]
+
+
+def _read(folder: Path) -> Earlier:
+    try:
+        provenance = json.loads((folder / "provenance.json").read_text())
+    except FileNotFoundError as error:
+        raise SegError(
+            f"rerun: {folder} has no provenance.json; runs before version 0.2 are repeated by the "
+            "command in their tag mlflow.source.name"
+        ) from error
+    data = folder / "data.json"
+    return Earlier(
+        OmegaConf.load(folder / "config.yaml"),
+        tuple(provenance["overrides"]),
+        provenance["tags"],
+        json.loads(data.read_text()) if data.exists() else {},
+    )

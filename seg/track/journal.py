@@ -1,0 +1,81 @@
+"""A run's outbox on disk: what the tracking server is to be told, and what of it has arrived."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from seg.contracts import SegError
+
+Event = dict[str, Any]
+FOLDER = "tracking"
+
+
+class Journal:
+    """RUN/tracking/events.jsonl, an event a line, and sent.jsonl, a receipt for each that arrived.
+
+    A process killed while it writes loses the line that it was writing, nothing before it.
+    """
+
+    def __init__(self, run_folder: Path) -> None:
+        """Make the journal of a run's folder, or go on with it.
+
+        Raises:
+            SegError: another process has it open.
+        """
+        self.run_folder = run_folder
+        home = run_folder / FOLDER
+        home.mkdir(exist_ok=True)
+        self._appending, self._owned = threading.Lock(), FileLock(home / "lock")
+        try:
+            self._owned.acquire(timeout=0)
+        except Timeout:
+            raise SegError(f"{run_folder}: its run goes on, and sends for itself") from None
+        self._events_file, self._sent_file = home / "events.jsonl", home / "sent.jsonl"
+        self.events: list[Event] = _whole_lines(self._events_file)
+        self.receipts = {sent["line"]: sent for sent in _whole_lines(self._sent_file)}
+
+    def append(self, event: Event) -> int:
+        """Write an event and return its line, counted from 0.
+
+        Raises:
+            OSError: the disk does not take it.
+        """
+        with self._appending:
+            _append(self._events_file, event)
+            self.events.append(event)
+            return len(self.events) - 1
+
+    def arrived(self, line: int, receipt: Event) -> None:
+        """Write that an event has arrived, and what the server said."""
+        sent = {"line": line, **receipt}
+        _append(self._sent_file, sent)
+        self.receipts[line] = sent
+
+    def pending(self) -> list[int]:
+        """Return the lines that have not arrived."""
+        return [line for line in range(len(self.events)) if line not in self.receipts]
+
+    def close(self) -> None:
+        """Let another process open it."""
+        self._owned.release()
+
+
+def _append(file: Path, entry: Event) -> None:
+    with file.open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps(entry) + "\n")
+
+
+def _whole_lines(file: Path) -> list[Event]:
+    """Read the entries of a file, and cut off a last one that was not finished."""
+    if not file.exists():
+        return []
+    text = file.read_bytes()
+    whole = text[: text.rfind(b"\n") + 1]
+    if whole != text:
+        file.write_bytes(whole)
+    return [json.loads(line) for line in whole.splitlines()]

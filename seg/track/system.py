@@ -1,0 +1,56 @@
+"""How busy the machine is, while a run trains."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+
+from mlflow.exceptions import MlflowException
+from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
+from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
+from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
+from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
+
+EVERY_S = 10.0
+
+log = logging.getLogger(__name__)
+
+
+class Sampler(threading.Thread):
+    """Tell a run every ten seconds what MLflow's own monitors read, under the names that they give.
+
+    Args:
+        tell: takes values by name, and how many times there were values before.
+    """
+
+    def __init__(self, tell: Callable[[Mapping[str, float], int], None]) -> None:
+        """Take the monitors that work here."""
+        super().__init__(name="system metrics", daemon=True)
+        self._tell, self._over = tell, threading.Event()
+        self._monitors = [CPUMonitor(), DiskMonitor(), NetworkMonitor()]
+        try:
+            self._monitors.append(GPUMonitor())
+        except (ImportError, RuntimeError, MlflowException) as error:
+            log.info("tracking.system_metrics: no GPU is watched (%s)", error)
+
+    def run(self) -> None:
+        """Read and tell, in the thread."""
+        step = 0
+        while not self._over.wait(EVERY_S):
+            for monitor in self._monitors:
+                monitor.collect_metrics()
+            values = {
+                f"system/{name}": value
+                for monitor in self._monitors
+                for name, value in monitor.aggregate_metrics().items()
+            }
+            for monitor in self._monitors:
+                monitor.clear_metrics()
+            self._tell(values, step)
+            step += 1
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._over.set()
+        self.join()

@@ -1,0 +1,98 @@
+"""A run in words."""
+
+import math
+import shlex
+
+import pandas as pd
+import pytest
+
+from seg import report
+from seg.evaluate import summarize
+
+ROWS = [
+    {"case": c, "patient": c, "slices": 2, "truth_px": t, "predicted_px": 5, **scores}
+    for c, t, scores in (
+        ("p1", 5, dict.fromkeys(("dice", "iou", "sensitivity", "specificity", "precision"), 0.5)),
+        ("p2", 9, dict.fromkeys(("dice", "iou", "sensitivity", "specificity", "precision"), 0.75)),
+        (
+            "p3",
+            0,
+            dict.fromkeys(("dice", "iou", "precision"), 0.0)
+            | {"sensitivity": math.nan, "specificity": 0.9},
+        ),
+    )
+]
+DATA = {
+    "train": {
+        "digest": "a" * 36,
+        "patients": 7,
+        "cases": 7,
+        "slices": 70,
+        "slices_with_target": 50,
+    }
+}
+
+
+def rows_of(text):
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("|") and "--" not in line
+    ]
+
+
+def test_the_command_can_be_typed_again():
+    words = ["dataset=spleen", "stages=[train,evaluate]", "+model.text=a b", "x='q'"]
+    assert shlex.split(report.command(words)) == ["python", "-m", "seg.run", *words]
+
+
+def test_numbers_are_those_of_the_summary():
+    summary = summarize(ROWS, "test")
+    text = report.report(["model=unet"], summary, DATA, {"version.seg": "9"})
+    shown = {row[0]: row[1:] for row in rows_of(text)}
+    assert shown["dice"][0] == f"{pd.DataFrame(ROWS)['dice'].mean():.3f}"
+    low, high = (summary[f"test/dice_ci_{end}"] for end in ("low", "high"))
+    assert shown["dice"][1] == f"{low:.3f} to {high:.3f}"
+    assert shown["sensitivity"][0] == "0.625"
+    assert shown["train"] == ["7", "70", "50", "a" * 12]
+    assert "**Test** of 3 patients" in text
+    assert "Cases: 3, without target 1, of which with a false alarm 1." in text
+    assert "version 9" in text
+    assert "Validation" not in text
+
+
+def test_undefined_and_too_few_are_said():
+    text = report.report([], summarize(ROWS[2:], "val"), {}, {})
+    shown = {row[0]: row[1:] for row in rows_of(text)}
+    assert shown["sensitivity"][0] == "undefined"
+    assert shown["dice"] == ["0.000", "too few patients"]
+    assert "nan" not in text
+
+
+def test_each_class_has_its_row():
+    rows = [row | {"class": name} for row in ROWS for name in ("organ", "spine")]
+    text = report.report([], summarize(rows, "test"), {}, {})
+    assert {"dice_organ", "dice_spine"} <= {row[0] for row in rows_of(text)}
+    assert len(rows_of(text)) == 1 + 5 + 2
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        (
+            {"mlflow.source.git.commit": "0123456789abcdef", "git.dirty": "false"},
+            "commit 0123456789ab.",
+        ),
+        (
+            {"mlflow.source.git.commit": "0123456789abcdef", "git.dirty": "true"},
+            "commit 0123456789ab with changes, see changes.diff.",
+        ),
+    ],
+)
+def test_the_code_is_named(tags, said):
+    assert f"Code: {said}" in report.report([], {}, {}, tags)
+
+
+def test_leakage_is_said_first():
+    text = report.report([], {}, {}, {}, leaks=("p1", "p2"))
+    assert "**Data leakage**: patients on two sides of the split: 2." in text
