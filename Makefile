@@ -28,7 +28,7 @@ lint: install  ## check style, format and types
 	$(BIN)/mypy
 
 ui: install  ## open the MLflow UI of OUTPUTS on http://127.0.0.1:5000
-	@echo 'all runs: http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning&compareRunsMode=CHART'
+	@echo 'all runs: http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning&compareRunsMode=CHART&orderByKey=metrics.%60val%2Fdice%60&orderByAsc=false'
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(abspath $(OUTPUTS))/mlflow.db --host 127.0.0.1 --port 5000
 
 bench: install  ## measure start-up, training, the threshold baseline and preparation

@@ -1,4 +1,4 @@
-"""The command that compares finished runs: `python -m seg.compare RUN RUN --score iou`."""
+"""Compare finished runs: `python -m seg.compare RUN RUN --score iou`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from seg import finished, runfolder
+from seg import finished, runfolder, which
 from seg.contracts import Scores, SegError
 from seg.data.images import read_image, read_label
 from seg.figures import comparison, pictures
@@ -144,55 +144,49 @@ def write(found: Comparison, runs: Sequence[Run], out: Path) -> None:
         log.info("no slices.png: no two runs have pictures, which the stage infer writes")
 
 
-def resolve(words: Sequence[str]) -> list[tuple[str, Path]]:
-    """Find the run that each word means: the folder of a run.
+def track(
+    found: Comparison, runs: Sequence[Run], out: Path, uri: str | None, outputs: Path
+) -> None:
+    """Send what `write` has written to MLflow, as a run beside the first of those compared."""
+    from seg.track import find
+    from seg.track.run import Target, start
 
-    Returns:
-        Label and folder of each; a label is model and loss with the last letters of the folder's
-        name, and numbered where it is taken.
-
-    Raises:
-        SegError: a word means no run.
-    """
-    runs: dict[str, Path] = {}
-    for folder in map(Path, words):
-        label = f"{finished.parsed(folder, 'config.yaml', _what)} {folder.resolve().name[-6:]}"
-        again = sum(taken.startswith(label) for taken in runs)
-        runs[f"{label} ({again + 1})" if again else label] = folder
-    return list(runs.items())
+    experiment = finished.parsed(
+        runs[0].folder, "config.yaml", lambda text: yaml.safe_load(text)["tracking"]["experiment"]
+    )
+    target = Target(uri or find.default_uri(outputs), experiment, outputs)
+    note = {"mlflow.note.content": f"```\n{_table(found)}\n```"}
+    with start(out, target, f"comparison of {len(runs)} runs {out.name[-6:]}", note):
+        pass
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Compare the runs of a command line, print table and folder, return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m seg.compare", description=__doc__)
-    parser.add_argument("runs", nargs="*", metavar="RUN", help="folder; the first is the reference")
+    what = "folder or MLflow id of a run or sweep, or a query; the first run is the reference"
+    parser.add_argument("runs", nargs="*", metavar="RUN", help=what)
     parser.add_argument("--score", default="dice", help=", ".join(Scores.names()))
     parser.add_argument("--out", type=Path, help="new folder, else OUTPUTS/compare/TIME-ID")
+    parser.add_argument("--uri", help="of the tracking server, else MLFLOW_TRACKING_URI or OUTPUTS")
+    parser.add_argument("--experiment", help="where a query searches, else everywhere")
     given = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    outputs = Path(os.environ.get("SEG_OUTPUTS", "outputs"))
     try:
-        runs = finished.read(resolve(given.runs), given.score)
+        named = which.runs(given.runs, given.uri, given.experiment, outputs)
+        runs = finished.read(named, given.score)
         found = compared(runs, given.score)
-        outputs = Path(os.environ.get("SEG_OUTPUTS", "outputs"))
         out = given.out or runfolder.create(outputs / "compare")
         write(found, runs, out)
+        track(found, runs, out, given.uri, outputs)
     except SegError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     except OSError as error:
         sys.stderr.write(f"error: {error.filename}: {error.strerror}; check --out and the disk\n")
         return 1
-    _show(found)
-    sys.stdout.write(f"{out}\n")
+    sys.stdout.write(f"{_table(found, sys.stdout.isatty())}\n{out}\n")
     return 0
-
-
-def _what(text: str) -> str:
-    """Name model and loss by a run's config; a checkpoint's are not in it."""
-    config = yaml.safe_load(text)
-    if config["checkpoint"]:
-        return "checkpoint"
-    return f"{config['model']['name']} {config['loss']['name']}"
 
 
 def _slices(
@@ -233,8 +227,8 @@ def _png(run: Run, kind: str, name: str) -> Path:
     return run.folder / kind / f"{name}.png"
 
 
-def _show(found: Comparison) -> None:
-    """Print a row per run: its mean, that of the common patients, its difference to the first."""
+def _table(found: Comparison, terminal: bool = False) -> str:
+    """Lay out a row per run: its mean, that of the common patients, its difference to the first."""
     n, first = found.runs["common_patients"].iloc[0], found.cases.columns[0]
     table = Table(box=None, title=f"{found.score}: mean [95% interval]", title_justify="left")
     for column in ("run", "all its patients", f"{n} common", f"minus {first}", "Holm's p"):
@@ -250,8 +244,10 @@ def _show(found: Comparison) -> None:
             f"{pair.p_holm:.3g}" if pair else "",
         )
     # A file or a pipe is as wide as it has to be.
-    width = None if sys.stdout.isatty() else 200
-    Console(width=width, markup=False, highlight=False).print(table)
+    console = Console(width=None if terminal else 200, markup=False, highlight=False)
+    with console.capture() as shown:
+        console.print(table)
+    return shown.get().rstrip("\n")
 
 
 def _cell(mean: float, low: float, high: float, sign: str = "") -> str:

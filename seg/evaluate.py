@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from seg.contracts import Prediction, Scores
 from seg.metrics.cases import Confusion, confusion, scores
+from seg.metrics.paired import interval
 
 Row = dict[str, float | int | str]
 
@@ -148,22 +148,3 @@ def _per_patient(rows: list[Row], name: str) -> np.ndarray:
         if not math.isnan(row[name]):
             values[row["patient"]].append(row[name])
     return np.array([np.mean(of_patient) for of_patient in values.values()], float)
-
-
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """Return the 95% percentile bootstrap interval of the mean (Efron and Tibshirani 1993).
-
-    9999 resamples from a fixed seed: the same values give the same interval.
-    """
-    if len(values) < 2:
-        return float("nan"), float("nan")
-    found = stats.bootstrap(
-        (values,),
-        np.mean,
-        confidence_level=0.95,
-        method="percentile",
-        n_resamples=9999,
-        batch=1000,
-        rng=0,
-    ).confidence_interval
-    return float(found.low), float(found.high)

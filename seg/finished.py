@@ -36,8 +36,8 @@ class Run:
         label: its name in tables and figures.
         folder: where it lies.
         dataset: name of the dataset.
-        cases: columns slices, truth_px and the score; the index, sorted, is case, patient and, if
-            they have names, class.
+        cases: columns slices, truth_px and the score; the index is case, patient and, where they
+            have names, class.
         own: mean, ci_low and ci_high of the score over all its test patients, as it reported them.
         splits: patients with their slice ids by side, and the leaks; `seg.data.split.as_json`.
     """
@@ -117,7 +117,7 @@ def comparable(runs: Sequence[Run], score: str) -> pd.DataFrame:
 
 
 def side_by_side(runs: Sequence[Run], column: str) -> pd.DataFrame:
-    """Return a column of each run's cases, over the rows that all have."""
+    """Return a column of each run's cases, over the rows that all have, by the order of names."""
     columns = {run.label: run.cases[column] for run in runs}
     return pd.concat(columns, axis=1, join="inner").sort_index()
 
@@ -188,8 +188,7 @@ def _cases(text: str, score: str) -> pd.DataFrame:
     rows = pd.read_csv(io.StringIO(text), dtype=types, float_precision="round_trip", **undefined)
     if "class" not in rows:
         index = index[:2]
-    indexed = rows.set_index([*index], verify_integrity=True).sort_index()
-    return indexed[["slices", "truth_px", score]]
+    return rows.set_index([*index], verify_integrity=True)[["slices", "truth_px", score]]
 
 
 def _own(summary: dict, score: str) -> dict[str, float]:

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from seg.contracts import Scores
 
+SIDES = {"test": "Test", "val": "Validation"}
+
 
 def command(overrides: Sequence[str]) -> str:
     """Return what repeats a run, as it is typed in a shell."""
@@ -30,10 +32,16 @@ def report(
         tags: as `seg.reproduce.provenance` returns them.
         leaks: patients on more than one side.
     """
-    parts = [f"```\n{command(overrides)}\n```"]
+    parts = []
     if leaks:
         parts.append(f"**Data leakage**: patients on two sides of the split: {len(leaks)}.")
-    parts += [_scores(results, side) for side in ("test", "val") if f"{side}/dice" in results]
+    parts += [
+        f"{SIDES[side]} Dice **{_mean_and_interval(results, f'{side}/dice')}**"
+        for side in SIDES
+        if f"{side}/dice" in results
+    ]
+    parts.append(f"```\n{command(overrides)}\n```")
+    parts += [_scores(results, side) for side in SIDES if f"{side}/dice" in results]
     if "best/epoch" in results:
         parts.append(
             f"Best epoch {results['best/epoch']:.0f}, training loss "
@@ -51,18 +59,18 @@ def report(
 def _scores(results: Mapping[str, float], side: str) -> str:
     """Tabulate the mean over patients of each score, with its interval."""
     names = [*Scores.names(), *_classes(results, side)]
-    rows = [f"| {name} | {_mean_and_interval(results, f'{side}/{name}')} |" for name in names]
+    values = {name: _mean_and_interval(results, f"{side}/{name}") for name in names}
+    rows = [f"| {name} | {value} |" for name, value in values.items()]
     counts = {
         name: int(results[f"{side}/{name}"])
         for name in ("patients", "cases", "cases_without_target", "false_alarms")
     }
-    title = {"test": "Test", "val": "Validation"}[side]
     return "\n".join(
         [
-            f"**{title}** of {counts['patients']} patients, mean and 95% interval:",
+            f"**{SIDES[side]}** of {counts['patients']} patients:",
             "",
-            "| score | mean | 95% interval |",
-            "|---|--:|--:|",
+            "| score | mean (95% interval) |",
+            "|---|---|",
             *rows,
             "",
             f"Cases: {counts['cases']}, without target {counts['cases_without_target']}, "
@@ -91,5 +99,6 @@ def _sizes(data: Mapping[str, Mapping]) -> str:
 def _mean_and_interval(results: Mapping[str, float], key: str) -> str:
     mean, low, high = (results[f"{key}{end}"] for end in ("", "_ci_low", "_ci_high"))
     if math.isnan(mean):
-        return "undefined | "
-    return f"{mean:.3f} | {'too few patients' if math.isnan(low) else f'{low:.3f} to {high:.3f}'}"
+        return "undefined"
+    spread = "too few patients" if math.isnan(low) else f"{low:.3f} to {high:.3f}"
+    return f"{mean:.3f} ({spread})"

@@ -20,7 +20,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from seg import parts, rerun, runfolder, sweep
+from seg import parts, rerun, runfolder
 from seg.build import build
 from seg.config import (
     CONFIG_ERRORS,
@@ -91,7 +91,7 @@ def run(cfg: DictConfig, folder: Path, job: Job = Job()) -> float:  # noqa: B008
         if cfg.tracking.register and not job.sweep:
             tracker.register(cfg.tracking.register, cfg.objective, *judged)
     if job.sweep:
-        sweep.note(job.sweep, folder, *judged)
+        runfolder.note_job(job.sweep, folder, *judged)
     return judged[0]
 
 

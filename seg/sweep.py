@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from pathlib import Path
@@ -10,23 +9,9 @@ from pathlib import Path
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-JOBS = "jobs.jsonl"
+from seg import runfolder
 
 log = logging.getLogger(__name__)
-
-
-def note(sweep: Path, folder: Path, objective: float, data: str) -> None:
-    """Write down that a job of a sweep is done.
-
-    Args:
-        sweep: folder of the sweep.
-        folder: of the job's run.
-        objective: NaN where none was computed.
-        data: digest of what it was computed on.
-    """
-    entry = {"folder": str(folder.resolve()), "objective": objective, "data": data}
-    with (sweep / JOBS).open("a") as jobs:
-        jobs.write(json.dumps(entry) + "\n")
 
 
 class Ending(Callback):
@@ -34,8 +19,7 @@ class Ending(Callback):
 
     def on_multirun_end(self, config: DictConfig, **_: object) -> None:
         """Name the best job, register its model where asked for, say where the charts are."""
-        file = Path(config.hydra.sweep.dir) / JOBS
-        jobs = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+        jobs = runfolder.jobs(Path(config.hydra.sweep.dir))
         judged = [job for job in jobs if not math.isnan(job["objective"])]
         if not judged:
             return

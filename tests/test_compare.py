@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import cv2
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,6 +20,7 @@ from seg.evaluate import interval, score_cases, summarize, write_rows
 from seg.figures.comparison import side_by_side
 from seg.figures.pictures import overlay, write_png
 from seg.runfolder import write_json
+from seg.track import find
 
 # A slice's truth and prediction. By Dice: 1, 2 * 2 / (4 + 2), 2 * 1 / (4 + 1), 0, undefined.
 FULL, HALF, LITTLE, MISSED, QUIET = (
@@ -33,6 +35,7 @@ CONFIG = {
     "dataset": {"name": "liver"},
     "model": {"name": "unet"},
     "loss": {"name": "dice"},
+    "tracking": {"experiment": "phantom"},
     "checkpoint": None,
 }
 
@@ -219,11 +222,12 @@ def test_the_other_way_round_the_signs_are_turned(runs):
     assert back["p"] == there["p"]
 
 
-def test_patients_called_007_and_NA_are_patients(runs):
-    tested = {"007": [FULL], "NA": [HALF], "7": [LITTLE]}
+@pytest.mark.parametrize("names", [("007", "7"), ("NA", "nan", "7"), ("1e3", "1000")])
+def test_patients_are_called_as_they_are_written(names, runs):
+    tested = dict.fromkeys(names, [FULL])
     found = compared(runs(tested, tested))
-    assert set(found.cases.index.get_level_values("patient")) == {"007", "NA", "7"}
-    assert found.pairs.loc[0, "patients"] == 3
+    assert set(found.cases.index.get_level_values("patient")) == set(names)
+    assert found.pairs.loc[0, "patients"] == len(names)
 
 
 def test_too_few_patients_for_a_corrected_p_below_a_twentieth_are_said(runs, caplog):
@@ -476,23 +480,14 @@ def test_runs_without_overlays_are_not_in_the_picture_and_one_alone_makes_none(t
 # Command line
 
 
-def test_a_label_is_model_loss_and_the_last_letters_of_the_folder(tmp_path, monkeypatch):
-    one = finish(tmp_path / "20260101-000000-abc123", one_slice(FULL))
-    two = finish(tmp_path / "two", one_slice(FULL), config={"checkpoint": "a/model.keras"})
-    assert compare.resolve([str(one), str(two), str(one)]) == [
-        ("unet dice abc123", one),
-        ("checkpoint two", two),
-        ("unet dice abc123 (2)", one),
-    ]
-    monkeypatch.chdir(one)
-    assert compare.resolve(["."]) == [("unet dice abc123", Path())]
-
-
 def test_the_command_prints_the_table_and_last_the_new_folder(runs, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("SEG_OUTPUTS", str(tmp_path / "outputs"))
     a, b = one_slice(FULL, HALF, MISSED, LITTLE), one_slice(HALF, FULL, LITTLE, FULL)
     assert compare.main([str(folder) for _, folder in runs(a, b)]) == 0
     title, head, first, second, folder = capsys.readouterr().out.splitlines()
+    (told,) = mlflow.MlflowClient(find.default_uri(tmp_path / "outputs")).search_runs(["1"])
+    assert told.info.run_name == f"comparison of 2 runs {folder[-6:]}"
+    assert second.strip() in told.data.tags["mlflow.note.content"]
     assert title.strip() == "dice: mean [95% interval]"
     assert head.split("  ")[0].strip() == "run"
     assert first.split()[:4] == ["unet", "dice", "A", "0.5167"]
@@ -508,9 +503,10 @@ def test_a_refusal_is_one_sentence_and_leaves_no_folder(tmp_path, capsys, monkey
     for words, said in (
         ([], "runs to compare: none; "),
         ([folder], "runs to compare: unet dice a; "),
-        ([folder, "missing"], "missing has no config.yaml; "),
-        ([folder, f"{folder}/cases.csv"], "cases.csv has no config.yaml; "),
-        ([folder, folder, "--score", "hd95"], "--score hd95: unknown; "),
+        ([folder, folder], "runs to compare: unet dice a; "),
+        ([folder, "missing"], "missing: no folder, and no run or query of runs to sqlite:///"),
+        ([folder, str(tmp_path)], f"{tmp_path} has no config.yaml; "),
+        ([folder, "--score", "hd95"], "--score hd95: unknown; "),
     ):
         assert compare.main(words) == 1
         out, err = capsys.readouterr()
@@ -533,11 +529,18 @@ def test_the_command_starts_without_what_learns_and_what_tracks():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_a_real_run_does_not_differ_from_itself(experiment, tmp_path):
-    folder = str(experiment("trainer.epochs=1")[1])
-    assert compare.main([folder, folder, "--out", str(tmp_path / "out")]) == 0
+def test_the_same_seed_twice_makes_no_difference_and_mlflow_knows_both(experiment, tmp_path):
+    first, second = (experiment("trainer.epochs=1")[1] for _ in range(2))
+    uri = find.default_uri(tmp_path / "outputs")
+    words = ["params.dataset = 'phantom'", "--uri", uri, "--out", str(tmp_path / "out")]
+    assert compare.main(words) == 0
     assert (tmp_path / "out" / "slices.png").is_file()
-    reported = json.loads(Path(folder, "summary.json").read_text())["test/dice"]
     found = pd.read_csv(tmp_path / "out" / "runs.csv")
+    assert found["folder"].tolist() == [str(first.resolve()), str(second.resolve())]
+    reported = json.loads(Path(first, "summary.json").read_text())["test/dice"]
     assert found["common_mean"].tolist() == pytest.approx([reported] * 2)
     assert pd.read_csv(tmp_path / "out" / "pairs.csv").loc[0, "mean_difference"] == 0
+    client = mlflow.MlflowClient(uri)
+    told = client.search_runs(["1"], "attributes.run_name LIKE 'comparison%'")[0]
+    sent = {file.path for file in client.list_artifacts(told.info.run_id)}
+    assert sent >= {"runs.csv", "pairs.csv", "cases.csv", "comparison.png", "slices.png"}

@@ -50,10 +50,11 @@ def test_numbers_are_those_of_the_summary():
     summary = summarize(ROWS, "test")
     text = report.report(["model=unet"], summary, DATA, {"version.seg": "9"})
     shown = {row[0]: row[1:] for row in rows_of(text)}
-    assert shown["dice"][0] == f"{pd.DataFrame(ROWS)['dice'].mean():.3f}"
     low, high = (summary[f"test/dice_ci_{end}"] for end in ("low", "high"))
-    assert shown["dice"][1] == f"{low:.3f} to {high:.3f}"
-    assert shown["sensitivity"][0] == "0.625"
+    dice = f"{pd.DataFrame(ROWS)['dice'].mean():.3f} ({low:.3f} to {high:.3f})"
+    assert shown["dice"] == [dice]
+    assert text.startswith(f"Test Dice **{dice}**")
+    assert shown["sensitivity"][0].startswith("0.625 (")
     assert shown["train"] == ["7", "70", "50", "a" * 12]
     assert "**Test** of 3 patients" in text
     assert "Cases: 3, without target 1, of which with a false alarm 1." in text
@@ -64,8 +65,8 @@ def test_numbers_are_those_of_the_summary():
 def test_undefined_and_too_few_are_said():
     text = report.report([], summarize(ROWS[2:], "val"), {}, {})
     shown = {row[0]: row[1:] for row in rows_of(text)}
-    assert shown["sensitivity"][0] == "undefined"
-    assert shown["dice"] == ["0.000", "too few patients"]
+    assert shown["sensitivity"] == ["undefined"]
+    assert shown["dice"] == ["0.000 (too few patients)"]
     assert "nan" not in text
 
 

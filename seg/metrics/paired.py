@@ -33,10 +33,10 @@ def per_patient(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
-    """Return the 95% percentile bootstrap interval of the mean of a 1D array.
+    """Return the 95% percentile bootstrap interval of the mean (Efron and Tibshirani 1993).
 
-    9999 resamples from a fixed seed: the same values give the same interval. NaN, NaN below two
-    values.
+    Of a 1D array; 9999 resamples from a fixed seed: the same values give the same interval. NaN
+    twice below two values.
     """
     if len(values) < 2:
         return float("nan"), float("nan")

@@ -4,23 +4,47 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 import mlflow
+from filelock import FileLock
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from seg.contracts import SegError
+from seg.contracts import SegError, first_line
 
+FILE = "sqlite:///"
+FOLDER_TAG = "seg.folder"
 LOCAL_UI = "http://127.0.0.1:5000"
-CHARTS = "workflowType=machine_learning&compareRunsMode=CHART"
+# MLflow opens an experiment in its view for language models, without charts; and sorted by time it
+# hides the jobs of a sweep, and their curves, under their parent.
+WORKFLOW = "workflowType=machine_learning"
+CHARTS = f"{WORKFLOW}&compareRunsMode=CHART&orderByKey=metrics.%60val%2Fdice%60&orderByAsc=false"
 
 
 def default_uri(outputs: Path) -> str:
     """Return MLFLOW_TRACKING_URI, else a SQLite file in `outputs`."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{outputs.resolve() / 'mlflow.db'}"
+
+
+def client(uri: str) -> mlflow.MlflowClient:
+    """Return a client of a server or store; the tables of a new file are made by one process."""
+    if not uri.startswith(FILE):
+        return mlflow.MlflowClient(uri)
+    file = Path(uri.removeprefix(FILE))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{file}.lock"):
+        return mlflow.MlflowClient(uri)
+
+
+def _reader(uri: str) -> mlflow.MlflowClient:
+    """Return a client that makes no store where there is none."""
+    if uri.startswith(FILE) and not Path(uri.removeprefix(FILE)).exists():
+        raise FileNotFoundError(f"{uri} is not there")
+    return client(uri)
 
 
 def addresses(uri: str, opened: Mapping[str, str], of_sweep: bool = False) -> list[str]:
@@ -37,7 +61,71 @@ def addresses(uri: str, opened: Mapping[str, str], of_sweep: bool = False) -> li
     if of_sweep:
         children = quote(f"tags.mlflow.parentRunId = '{opened['parent_id']}'")
         return [f"all jobs{after}: {page}?{CHARTS}&searchFilter={children}"]
-    return [f"this run{after}: {page}/{opened['run_id']}", f"all runs{after}: {page}?{CHARTS}"]
+    itself = f"{page}/{opened['run_id']}?{WORKFLOW}"
+    return [f"this run{after}: {itself}", f"all runs{after}: {page}?{CHARTS}"]
+
+
+def runs(word: str, uri: str, experiment: str | None = None) -> list[Run]:
+    """Return the finished runs that a word means, the first to start first.
+
+    Args:
+        word: a run's id; a sweep's, for its jobs; or a query in MLflow's words, which has a space
+            or a sign of comparison: params.loss = 'dice' and metrics.`val/dice` > 0.8
+        uri: of the tracking server or store.
+        experiment: name of the one that a query searches; None for all.
+
+    Raises:
+        SegError: there are none, or the query is not understood.
+    """
+    try:
+        client = _reader(uri)
+        if not re.search(r"[\s<>=]", word):
+            run = client.get_run(word)
+            of_sweep = f"tags.`mlflow.parentRunId` = '{word}'"
+            jobs = _search(client, [run.info.experiment_id], of_sweep)
+            return jobs or [run]
+        named = f"name = '{experiment}'" if experiment else None
+        everywhere = [
+            found.experiment_id for found in client.search_experiments(filter_string=named)
+        ]
+        found = _search(client, everywhere, word)
+    except (MlflowException, OSError) as error:
+        raise SegError(
+            f"{word}: no folder, and no run or query of runs to {uri} ({first_line(error)})"
+        ) from error
+    if not found:
+        raise SegError(f"{word}: no finished run at {uri} fits")
+    return found
+
+
+def _search(client: mlflow.MlflowClient, experiments: list[str], query: str) -> list[Run]:
+    wanted = f"{query} and attributes.status = 'FINISHED'"
+    return client.search_runs(experiments, wanted, order_by=["attributes.start_time"])
+
+
+def folder(run: Run, uri: str, files: Sequence[str], downloads: Path) -> Path:
+    """Return a folder that has files of a run: its own where it lies here, else DOWNLOADS/RUN_ID.
+
+    Args:
+        run: finished.
+        uri: of the tracking server or store.
+        files: and folders, by their names; the run need not have all.
+        downloads: is made.
+
+    Raises:
+        SegError: the server stopped answering.
+    """
+    own, id_ = Path(run.data.tags.get(FOLDER_TAG, "")), run.info.run_id
+    sent = own / "tracking" / "sent.jsonl"
+    if sent.is_file() and id_ in sent.read_text():
+        return own
+    done = downloads / id_
+    if not done.exists():
+        aside = downloads / f"{id_}.part"
+        shutil.rmtree(aside, ignore_errors=True)
+        fetch_files(id_, "run", files, uri, aside)
+        aside.rename(done)
+    return done
 
 
 def fetch_model(name: str, uri: str, into: Path) -> Path:
@@ -51,8 +139,8 @@ def fetch_model(name: str, uri: str, into: Path) -> Path:
     Raises:
         SegError: there is no such run or version, or it has no model.
     """
-    client = mlflow.MlflowClient(uri)
     try:
+        client = _reader(uri)
         run = client.get_run(_run_of_version(client, name) if _registered(name) else name)
         logged = client.get_logged_model(run.outputs.model_outputs[0].model_id)
         model = next(_download(logged.artifact_location, uri, into).rglob("*.keras"))
@@ -79,8 +167,8 @@ def fetch_files(name: str, key: str, files: Sequence[str], uri: str, into: Path)
     Raises:
         SegError: there is no such run.
     """
-    client = mlflow.MlflowClient(uri)
     try:
+        client = _reader(uri)
         run = client.get_run(name)
         has = {file.path for file in client.list_artifacts(name)}
         for path in has & {*files}:

@@ -55,7 +55,8 @@ class MlflowRun:
         self._id = uuid.uuid4().hex
         self._sender: Sender | None = None
         opening = {"uri": target.uri, "experiment": target.experiment, "sweep": target.sweep}
-        opening |= {"outputs": str(target.outputs.resolve()), "name": name, "tags": dict(tags)}
+        opening |= {"outputs": str(target.outputs.resolve()), "name": name}
+        opening["tags"] = {**tags, find.FOLDER_TAG: str(folder.resolve())}
         if self._tell("open", id=self._id, **opening):
             store = Store(self.journal)
             self._sender = Sender(self.journal, store.deliver, store.answers)

@@ -28,6 +28,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 
+from seg.track import find
 from seg.track.journal import Event, Journal
 
 IDENTITY = "seg.id"
@@ -57,7 +58,7 @@ class Store:
     @property
     def _client(self) -> mlflow.MlflowClient:
         if self._made is None:  # a file's tables are made here, which takes seconds
-            self._made = mlflow.MlflowClient(self.uri)
+            self._made = find.client(self.uri)
         return self._made
 
     @property
@@ -86,7 +87,7 @@ class Store:
     def _open(self, event: Event) -> Event:
         home = Path(event["outputs"])
         home.mkdir(parents=True, exist_ok=True)
-        # A store that three processes create at once breaks two of them.
+        # Three processes that create an experiment, or a sweep, at once would make three.
         with FileLock(home / ".mlflow.lock"):
             experiment_id = self._experiment(event["experiment"], home)
             tags, parent_id = dict(event["tags"]), None
@@ -103,7 +104,7 @@ class Store:
         """Return its id; it is created with its artifacts in `home` where the store is a file."""
         if found := self._client.get_experiment_by_name(name):
             return found.experiment_id
-        in_a_file = self.uri.startswith("sqlite")
+        in_a_file = self.uri.startswith(find.FILE)
         artifacts = (home.resolve() / "mlartifacts").as_uri() if in_a_file else None
         return self._client.create_experiment(name, artifact_location=artifacts)
 
