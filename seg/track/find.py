@@ -14,7 +14,8 @@ from filelock import FileLock
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from seg.contracts import SegError, first_line
+from seg.contracts import SegError
+from seg.track.sender import reason
 
 FILE = "sqlite:///"
 FOLDER_TAG = "seg.folder"
@@ -91,7 +92,7 @@ def runs(word: str, uri: str, experiment: str | None = None) -> list[Run]:
         found = _search(client, everywhere, word)
     except (MlflowException, OSError) as error:
         raise SegError(
-            f"{word}: no folder, and no run or query of runs to {uri} ({first_line(error)})"
+            f"{word}: no folder, and no run or query of runs to {uri} ({reason(error)})"
         ) from error
     if not found:
         raise SegError(f"{word}: no finished run at {uri} fits")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections import deque
@@ -14,6 +15,11 @@ from seg.track.journal import Event, Journal
 FIRST_PAUSE_S, LONGEST_PAUSE_S, PATIENCE_S = 1.0, 60.0, 60.0
 
 log = logging.getLogger(__name__)
+
+
+def reason(error: Exception) -> str:
+    """Say why a server was not reached, or did not do it, in a line."""
+    return re.sub(r"( failed with) (timeout )?exception.*", " got no answer", first_line(error))
 
 
 class Sender(threading.Thread):
@@ -98,15 +104,15 @@ class Sender(threading.Thread):
                 log.warning(
                     "tracking: no answer; the run goes on, what is not sent is kept in its folder "
                     "(%s)",
-                    first_line(error),
+                    reason(error),
                 )
             self._down = True
             self._rest()
         elif line == 0:
-            log.warning("tracking: the server opens no run (%s)", first_line(error))
+            log.warning("tracking: the server opens no run (%s)", reason(error))
             self._given_up = True
         else:
-            log.warning("tracking: the server takes not this %s (%s)", kind, first_line(error))
+            log.warning("tracking: the server takes not this %s (%s)", kind, reason(error))
             self._queue.popleft()
 
     def _rest(self) -> None:
