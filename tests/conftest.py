@@ -80,11 +80,11 @@ def experiment(tmp_path):
 
 @pytest.fixture
 def command(tmp_path):
-    """Run `python -m seg.run` in an empty working folder, as a user would."""
+    """Run `python -m seg.run`, or another module, in an empty working folder, as a user would."""
 
-    def start(*overrides, **environment):
+    def start(*words, module="run", **environment):
         return subprocess.run(
-            [sys.executable, "-m", "seg.run", *overrides],
+            [sys.executable, "-m", f"seg.{module}", *words],
             cwd=tmp_path,
             env=os.environ | environment,
             capture_output=True,
@@ -96,10 +96,21 @@ def command(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def readme_runs(project):
+def readme_words(project):
+    """Arguments of every `python -m seg.MODULE` of README.md, by module."""
+    readme = (project / "README.md").read_text()
+
+    def words(module):
+        lines = re.findall(rf"^python -m seg.{module} (.*)$", readme, re.M)
+        return [shlex.split(line, comments=True) for line in lines]
+
+    return words
+
+
+@pytest.fixture(scope="session")
+def readme_runs(readme_words):
     """Arguments of every `python -m seg.run` of README.md."""
-    lines = re.findall(r"^python -m seg.run (.*)$", (project / "README.md").read_text(), re.M)
-    return [shlex.split(line, comments=True) for line in lines]
+    return readme_words("run")
 
 
 @pytest.fixture(scope="session")

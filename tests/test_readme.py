@@ -5,7 +5,9 @@ import shutil
 import tarfile
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"^```\n(.*?)^```", README, re.M | re.S)
@@ -39,6 +41,7 @@ def test_commands_of_one_run_work(readme_runs, command, tmp_path, slices, tiny):
     trained = done.stdout.splitlines()[-1]
     apart = ("-m", "stages=[summary]", "model=custom")
     lines = [line for line in readme_runs if not {*apart} & {*line} and not of_a_source(line)]
+    lines = [line for line in lines if not line[0].startswith("rerun=")]
     assert len(lines) == 4
     for line in lines:
         arguments = [a.replace("outputs/phantom/unet/TIME-ID", trained) for a in line]
@@ -49,6 +52,35 @@ def test_commands_of_one_run_work(readme_runs, command, tmp_path, slices, tiny):
         done = command(*arguments, *options)
         assert done.returncode == 0, done.stderr
         assert (tmp_path / done.stdout.splitlines()[-1] / "cases.csv").exists()
+
+
+def test_an_earlier_run_again_and_both_compared(readme_runs, readme_words, command, tmp_path, tiny):
+    """On the same machine the digits are the same."""
+    first = command(*tiny).stdout.splitlines()[-1]
+    again, other = [line for line in readme_runs if line[0].startswith("rerun=")]
+    folders = [first]
+    for line in (again, other):
+        words = [word.replace("outputs/phantom/unet/TIME-ID", first) for word in line]
+        done = command(*words)
+        assert done.returncode == 0, done.stderr
+        folders.append(done.stdout.splitlines()[-1])
+    cases = [(tmp_path / folder / "cases.csv").read_text() for folder in folders]
+    assert cases[0] == cases[1] != cases[2]
+    curves = [pd.read_csv(tmp_path / folder / "history.csv") for folder in folders]
+    same = [name for name in curves[0] if name.startswith(("train/", "val/", "lr/"))]
+    pd.testing.assert_frame_equal(curves[0][same], curves[1][same], check_exact=True)
+    configs = [OmegaConf.load(tmp_path / folder / "config.yaml") for folder in folders]
+    assert configs[1].rerun == first
+    configs[1].rerun = None
+    assert configs[0] == configs[1]
+    assert configs[2].loss.name == "dice"
+    (synced,) = readme_words("sync")
+    done = command(*synced, module="sync")
+    assert (done.returncode, done.stdout.count(": 0 sent, 0 left")) == (0, 3)
+    (query,) = [line for line in readme_words("compare") if "=" in line[0]]
+    done = command(*query, module="compare")
+    assert done.returncode == 0, done.stderr
+    assert len(pd.read_csv(tmp_path / done.stdout.splitlines()[-1] / "runs.csv")) == 3
 
 
 def test_the_summary_of_a_model_works(readme_runs, command, tmp_path):

@@ -156,10 +156,11 @@ def test_the_model_in_mlflow_predicts_what_the_one_in_the_folder_does(finished, 
 
 
 def test_a_trained_model_is_used_again_by_folder_by_file_and_by_run_id(experiment, tmp_path):
-    _, first = experiment()
+    _, first = experiment("tracking.register=organ")
     (run,) = runs(tmp_path)
     wanted = pd.read_csv(first / "cases.csv")
-    for checkpoint in (first, first / "model.keras", run.info.run_id):
+    wanted_by = (first, first / "model.keras", run.info.run_id, "models:/organ@best")
+    for checkpoint in wanted_by:
         value, again = experiment("stages=[evaluate,infer]", f"checkpoint={checkpoint}")
         pd.testing.assert_frame_equal(pd.read_csv(again / "cases.csv"), wanted)
         assert np.isnan(value)
@@ -322,21 +323,37 @@ def test_two_replicas_give_the_loss_curve_of_one(command, tmp_path, tiny):
 
 
 def test_the_sweep_of_the_readme_runs_four_children_of_one_run(
-    command, tmp_path, tiny, readme_runs
+    command, tmp_path, tiny, readme_runs, readme_words
 ):
     sweep = next(line for line in readme_runs if "model=unet,attention" in line)
     assert sweep == ["-m", "model=unet,attention", "loss=bce_dice,dice"]
     small = [item for item in tiny if not item.startswith("trainer.epochs")]
-    done = command(*sweep, *small, "trainer.epochs=1", "stages=[train]")
+    done = command(*sweep, *small, "trainer.epochs=1", "tracking.register=organ")
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 4
+    folders = done.stdout.splitlines()
+    assert len(folders) == 4
     parent, *children = runs(tmp_path)
     assert parent.info.status == "FINISHED"
     assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent.info.run_id}
     assert {(child.data.params["model"], child.data.params["loss"]) for child in children} == {
         (model, loss) for model in ("unet", "attention") for loss in ("bce_dice", "dice")
     }
-    assert all("val/dice" in child.data.metrics for child in children)
+    scores = {child.info.run_name[-6:]: child.data.metrics["val/dice"] for child in children}
+    best = max(scores, key=scores.get)
+    assert re.search(rf"^sweep: 4 jobs, the best by val/dice, .*{best}$", done.stderr, re.M)
+    assert f"%27{parent.info.run_id}%27" in done.stderr.splitlines()[-1]
+    (version,) = store(tmp_path).search_model_versions("name='organ'")
+    held = store(tmp_path).get_model_version_by_alias("organ", "best")
+    assert version.run_id == held.run_id
+    (of_best,) = [child for child in children if child.info.run_name.endswith(best)]
+    assert held.run_id == of_best.info.run_id
+    (line,) = [line for line in readme_words("compare") if "sweeps" in line[0]]
+    (folder,) = (tmp_path / "outputs" / "sweeps").iterdir()
+    done = command(*(w.replace("outputs/sweeps/TIME", str(folder)) for w in line), module="compare")
+    assert done.returncode == 0, done.stderr
+    labels = [path.rpartition("-")[2] for path in folders]
+    compared = pd.read_csv(tmp_path / done.stdout.splitlines()[-1] / "runs.csv")
+    assert [label[-6:] for label in compared["run"]] == labels
 
 
 def test_help_and_cfg_answer_without_tensorflow(tmp_path):
