@@ -34,11 +34,11 @@ def main() -> None:
             for name in random.Random(n).sample([*KINDS], len(KINDS)):  # noqa: S311
                 seconds[name].append(KINDS[name](Path(home)))
     first = statistics.median(seconds["SQLite file"])
-    print(f"{'tracking':<34}{'s':>8}{'ratio':>8}   all")  # noqa: T201
+    sys.stdout.write(f"{'tracking':<34}{'s':>8}{'ratio':>8}   all\n")
     for name, values in seconds.items():
         median = statistics.median(values)
         each = " ".join(f"{value:.1f}" for value in values)
-        print(f"{name:<34}{median:8.1f}{median / first:8.2f}   {each}")  # noqa: T201
+        sys.stdout.write(f"{name:<34}{median:8.1f}{median / first:8.2f}   {each}\n")
 
 
 def timed(home: Path, uri: str | None, on_epoch: dict[str, object] | None = None) -> float:
@@ -93,10 +93,12 @@ class Server:
 
 
 def file(home: Path) -> float:
+    """Track in the default store."""
     return timed(home, None)
 
 
 def works(home: Path) -> float:
+    """Track on a server that answers."""
     server = Server(home)
     try:
         return timed(home, server.uri)
@@ -105,21 +107,25 @@ def works(home: Path) -> float:
 
 
 def dead(home: Path) -> float:
+    """Track where nobody listens."""
     return timed(home, "http://127.0.0.1:9")
 
 
 def hangs(home: Path) -> float:
+    """Track on a socket that accepts and never answers."""
     silent = socket.create_server(("127.0.0.1", 0))
     threading.Thread(target=lambda: [silent.accept() for _ in range(99)], daemon=True).start()
     return timed(home, f"http://127.0.0.1:{silent.getsockname()[1]}")
 
 
 def killed(home: Path) -> float:
+    """Kill the server in the middle."""
     server = Server(home)
     return timed(home, server.uri, {"epoch 3/": lambda: server.send(signal.SIGKILL)})
 
 
 def back(home: Path) -> float:
+    """Stop the server for four epochs, as if it hung."""
     server = Server(home)
     signs = {"epoch 2/": signal.SIGSTOP, "epoch 6/": signal.SIGCONT}
     calls = {line: lambda sign=sign: server.send(sign) for line, sign in signs.items()}
