@@ -317,13 +317,13 @@ def cli() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for chatty in ("alembic", "mlflow", "absl", "tensorflow"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    # Hydra takes -m in the first place only.
-    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if "HYDRA_FULL_ERROR" not in os.environ:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra lets errors through, to be said by _say
         sys.excepthook = _say
     sys.argv[1:] = rerun.words(sys.argv[1:])
+    # Hydra takes -m in the first place only.
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
     main()
 
 

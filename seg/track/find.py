@@ -15,6 +15,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from seg.contracts import SegError
+from seg.track.journal import opened
 from seg.track.sender import reason
 
 FILE = "sqlite:///"
@@ -48,21 +49,21 @@ def _reader(uri: str) -> mlflow.MlflowClient:
     return client(uri)
 
 
-def addresses(uri: str, opened: Mapping[str, str], of_sweep: bool = False) -> list[str]:
+def addresses(uri: str, ids: Mapping[str, str], of_sweep: bool = False) -> list[str]:
     """Return lines that say where a run, and the charts of all runs beside it, are seen.
 
     Args:
         uri: of the tracking server or store.
-        opened: what the server said when the run was opened: run_id, experiment_id, parent_id.
+        ids: what the server said when the run was opened: run_id, experiment_id, parent_id.
         of_sweep: only the charts of its sweep.
     """
     served = uri.startswith("http")
-    page = f"{uri.rstrip('/') if served else LOCAL_UI}/#/experiments/{opened['experiment_id']}/runs"
+    page = f"{uri.rstrip('/') if served else LOCAL_UI}/#/experiments/{ids['experiment_id']}/runs"
     after = "" if served else " (after make ui)"
     if of_sweep:
-        children = quote(f"tags.mlflow.parentRunId = '{opened['parent_id']}'")
+        children = quote(f"tags.mlflow.parentRunId = '{ids['parent_id']}'")
         return [f"all jobs{after}: {page}?{CHARTS}&searchFilter={children}"]
-    itself = f"{page}/{opened['run_id']}?{WORKFLOW}"
+    itself = f"{page}/{ids['run_id']}?{WORKFLOW}"
     return [f"this run{after}: {itself}", f"all runs{after}: {page}?{CHARTS}"]
 
 
@@ -117,8 +118,8 @@ def folder(run: Run, uri: str, files: Sequence[str], downloads: Path) -> Path:
         SegError: the server stopped answering.
     """
     own, id_ = Path(run.data.tags.get(FOLDER_TAG, "")), run.info.run_id
-    sent = own / "tracking" / "sent.jsonl"
-    if sent.is_file() and id_ in sent.read_text():
+    known = opened(own)
+    if known and known[1]["run_id"] == id_:
         return own
     done = downloads / id_
     if not done.exists():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from filelock import FileLock, Timeout
 from seg.contracts import SegError
 
 Event = dict[str, Any]
-FOLDER = "tracking"
+FOLDER, EVENTS, SENT = "tracking", "events.jsonl", "sent.jsonl"
 
 
 class Journal:
@@ -35,7 +37,7 @@ class Journal:
             self._owned.acquire(timeout=0)
         except Timeout:
             raise SegError(f"{run_folder}: its run goes on, and sends for itself") from None
-        self._events_file, self._sent_file = home / "events.jsonl", home / "sent.jsonl"
+        self._events_file, self._sent_file = home / EVENTS, home / SENT
         self.events: list[Event] = _whole_lines(self._events_file)
         self.receipts = {sent["line"]: sent for sent in _whole_lines(self._sent_file)}
 
@@ -65,17 +67,36 @@ class Journal:
         self._owned.release()
 
 
+def opened(run_folder: Path) -> tuple[Event, Event] | None:
+    """Return what a run said to be opened and what the server answered, None where it has not.
+
+    Whoever has the journal open.
+    """
+    home = run_folder / FOLDER
+    events, receipts = (_whole_lines(home / name, cut=False) for name in (EVENTS, SENT))
+    answers = [receipt for receipt in receipts if receipt["line"] == 0]
+    return (events[0], answers[0]) if events and answers else None
+
+
 def _append(file: Path, entry: Event) -> None:
-    with file.open("a", encoding="utf-8") as lines:
-        lines.write(json.dumps(entry) + "\n")
+    """Write a line as a whole, or leave the file as it was."""
+    line = json.dumps(entry).encode() + b"\n"
+    with file.open("ab", buffering=0) as lines:
+        before = file.stat().st_size
+        try:
+            if lines.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
+        except OSError:
+            lines.truncate(before)
+            raise
 
 
-def _whole_lines(file: Path) -> list[Event]:
-    """Read the entries of a file, and cut off a last one that was not finished."""
+def _whole_lines(file: Path, cut: bool = True) -> list[Event]:
+    """Read the entries of a file, without a last one that was not finished, which is cut off."""
     if not file.exists():
         return []
     text = file.read_bytes()
     whole = text[: text.rfind(b"\n") + 1]
-    if whole != text:
+    if cut and whole != text:
         file.write_bytes(whole)
     return [json.loads(line) for line in whole.splitlines()]

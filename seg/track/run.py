@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from seg.contracts import first_line
 from seg.track import find
-from seg.track.journal import FOLDER, Event, Journal
+from seg.track.journal import FOLDER, Event, Journal, opened
 from seg.track.sender import Sender
 from seg.track.store import Store
 
@@ -57,7 +57,9 @@ class MlflowRun:
         opening = {"uri": target.uri, "experiment": target.experiment, "sweep": target.sweep}
         opening |= {"outputs": str(target.outputs.resolve()), "name": name}
         opening["tags"] = {**tags, find.FOLDER_TAG: str(folder.resolve())}
-        if self._tell("open", id=self._id, **opening):
+        self._begun = True
+        self._begun = self._tell("open", id=self._id, **opening)
+        if self._begun:
             store = Store(self.journal)
             self._sender = Sender(self.journal, store.deliver, store.answers)
             self._sender.start()
@@ -122,6 +124,8 @@ class MlflowRun:
         return file.relative_to(self.folder).as_posix()
 
     def _tell(self, kind: str, **values: Any) -> bool:  # noqa: ANN401  what JSON can say
+        if not self._begun:
+            return False
         event: Event = {"kind": kind, "time": now_ms(), **values}
         try:
             line = self.journal.append(event)
@@ -189,7 +193,8 @@ def _watched(run: MlflowRun) -> Iterator[None]:
 def register(folder: Path, name: str, score: str, value: float, data: str) -> None:
     """Register the model of a run that is over, see `MlflowRun.register`; seg.sync tries again."""
     event = {"kind": "register", "name": name, "score": score, "value": value, "data": data}
-    if resend(folder, more=[event])[1]:
+    _, left = resend(folder, more=[event])
+    if left:
         log.warning("tracking.register: not yet; python -m seg.sync %s does it", folder)
     else:
         log.info("tracking.register: models:/%s is %s", name, folder)
@@ -233,9 +238,11 @@ def now_ms() -> int:
 
 def _ending(folder: Path, identity: str, status: str) -> list[Event]:
     """Return what ends a run: its files, and how it ended."""
-    files = sorted(path.name for path in folder.iterdir() if path.name not in NOT_SENT)
+    kept = [path for path in folder.iterdir() if path.name not in NOT_SENT]
+    files = [file for path in kept for file in (path.rglob("*") if path.is_dir() else [path])]
+    names = sorted(file.relative_to(folder).as_posix() for file in files if file.is_file())
     ends = {"kind": "close", "id": identity, "status": status}
-    return [*({"kind": "artifact", "file": name} for name in files), ends]
+    return [*({"kind": "artifact", "file": name} for name in names), ends]
 
 
 def where(folder: Path, of_sweep: bool = False) -> list[str]:
@@ -245,7 +252,5 @@ def where(folder: Path, of_sweep: bool = False) -> list[str]:
         folder: of the run.
         of_sweep: the charts of its sweep instead.
     """
-    journal = Journal(folder)
-    journal.close()
-    opened = journal.receipts.get(0)
-    return find.addresses(journal.events[0]["uri"], opened, of_sweep) if opened else []
+    known = opened(folder)
+    return find.addresses(known[0]["uri"], known[1], of_sweep) if known else []

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from seg.contracts import first_line
 from seg.track.journal import Event, Journal
 
-FIRST_PAUSE_S, LONGEST_PAUSE_S, PATIENCE_S = 1.0, 60.0, 60.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S, PATIENCE_S = 1.0, 60.0, 120.0
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class Sender(threading.Thread):
 
     A circuit breaker (Nygard 2007, Release It!): when the server does not answer, nothing is sent
     for a pause that doubles from failure to failure. An event that a living server does not take is
-    left for later, all others go on. What has not arrived stays in the journal.
+    tried again at the end, all others go on. What has not arrived stays in the journal.
 
     Args:
         journal: to send; its lines that have arrived are marked there.
@@ -42,8 +42,9 @@ class Sender(threading.Thread):
         super().__init__(name="tracking", daemon=True)
         self._journal, self._deliver, self._answers = journal, deliver, answers
         self._queue = deque(journal.pending())
+        self._refused: list[int] = []
         self._changed = threading.Condition()
-        self._closing = self._given_up = self._down = False
+        self._closing = self._last = self._given_up = self._down = False
         self._pause_s, self._resume_at = FIRST_PAUSE_S, 0.0
         self._tried = 0
 
@@ -86,8 +87,13 @@ class Sender(threading.Thread):
                 rest_s = 0 if self._closing else self._resume_at - time.monotonic()
                 if self._queue and rest_s <= 0:
                     return self._queue[0]
-                if self._closing:
+                if self._closing and not self._refused:
                     return None
+                if self._closing:
+                    # Once more, now that all else has arrived: what it needs may be there.
+                    self._queue.extend(self._refused)
+                    self._refused, self._last = [], True
+                    continue
                 self._changed.wait(rest_s if self._queue else None)
         return None
 
@@ -112,8 +118,11 @@ class Sender(threading.Thread):
             log.warning("tracking: the server opens no run (%s)", reason(error))
             self._given_up = True
         else:
-            log.warning("tracking: the server takes not this %s (%s)", kind, reason(error))
             self._queue.popleft()
+            if self._last:
+                log.warning("tracking: the server does not take this %s (%s)", kind, reason(error))
+            else:
+                self._refused.append(line)
 
     def _rest(self) -> None:
         """Leave the server alone for a while, or for good where the run is over."""

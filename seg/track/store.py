@@ -34,6 +34,7 @@ from seg.track.journal import Event, Journal
 IDENTITY = "seg.id"
 PROBE_TIMEOUT_S = 3
 THUMBNAIL_PX = 256
+MOST_LETTERS = 5000
 BEST = "best"
 
 
@@ -86,11 +87,12 @@ class Store:
 
     def _open(self, event: Event) -> Event:
         home = Path(event["outputs"])
-        home.mkdir(parents=True, exist_ok=True)
+        if not home.is_dir():  # the run's folder was brought here from another machine
+            home = self._journal.run_folder.parent
         # Three processes that create an experiment, or a sweep, at once would make three.
         with FileLock(home / ".mlflow.lock"):
             experiment_id = self._experiment(event["experiment"], home)
-            tags, parent_id = dict(event["tags"]), None
+            tags, parent_id = _cut(event["tags"]), None
             if sweep := event["sweep"]:
                 begun = event["time"] - 1  # a sweep begins before its first job
                 parent = self._run(experiment_id, sweep, f"sweep {sweep}", {}, begun)
@@ -130,7 +132,7 @@ class Store:
         self._client.log_batch(self._run_id, metrics=metrics)
 
     def _tags(self, event: Event) -> None:
-        for name, value in event["values"].items():
+        for name, value in _cut(event["values"]).items():
             self._client.set_tag(self._run_id, name, value)
 
     def _dataset(self, event: Event) -> None:
@@ -166,11 +168,9 @@ class Store:
         self._client.set_tag(self._run_id, "mlflow.loggedImages", True)
 
     def _artifact(self, event: Event) -> None:
-        path = self._journal.run_folder / event["file"]
-        if path.is_dir():
-            self._client.log_artifacts(self._run_id, str(path), path.name)
-        else:
-            self._client.log_artifact(self._run_id, str(path))
+        name = Path(event["file"])
+        beside = None if name.parent == Path() else name.parent.as_posix()
+        self._client.log_artifact(self._run_id, str(self._journal.run_folder / name), beside)
 
     def _table(self, event: Event) -> None:
         """Send a table as `MlflowClient.log_table` does, which would append to an earlier one."""
@@ -208,6 +208,8 @@ class Store:
 
     def _register(self, event: Event) -> None:
         client, name, logged = self._client, event["name"], self._logged_model()
+        if logged is None:
+            raise LookupError("its model has not arrived")
         if not client.search_registered_models(f"name='{name}'"):
             client.create_registered_model(name)
         tags = {key: str(event[key]) for key in ("score", "value", "data")}
@@ -230,6 +232,11 @@ class Store:
             if run.info.run_id != self._run_id:
                 self._client.delete_run(run.info.run_id)
         self._client.set_terminated(self._run_id, event["status"], event["time"])
+
+
+def _cut(tags: Event) -> Event:
+    """Cut values that a server would refuse for their length."""
+    return {name: value[:MOST_LETTERS] for name, value in tags.items()}
 
 
 class _File:

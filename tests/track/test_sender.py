@@ -105,7 +105,18 @@ def test_an_event_that_a_living_server_refuses_holds_up_no_other(journal, remote
     sending(journal, remote, 4).close()
     assert remote.got == [0, 2, 3]
     assert journal.pending() == [1]
-    assert "takes not this metrics (not this)" in caplog.text
+    assert caplog.text.count("does not take this metrics (not this)") == 1
+
+
+def test_what_was_refused_is_tried_again_at_the_end(journal, remote, caplog):
+    remote.disliked = {1}
+    thread = sending(journal, remote, 4)
+    until(lambda: len(remote.got) == 3)
+    remote.disliked = set()
+    thread.close()
+    assert remote.got == [0, 2, 3, 1]
+    assert journal.pending() == []
+    assert "does not take" not in caplog.text
 
 
 def test_without_a_run_nothing_else_is_tried(journal, remote, caplog):
