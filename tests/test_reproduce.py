@@ -1,22 +1,53 @@
 """What a number can be traced to."""
 
+import json
+import os
 import subprocess
+import sys
 
 import keras
 import numpy as np
+import pytest
 import tensorflow
 
 from seg import reproduce
 
 
-def test_provenance_names_commit_command_and_versions(project):
-    tags = reproduce.provenance()
+def test_provenance_names_commit_command_and_versions(project, tmp_path):
+    tags = reproduce.provenance(tmp_path, ["rerun=a", "seed=1"])
+    written = json.loads((tmp_path / "provenance.json").read_text())
+    assert written == {"overrides": ["seed=1"], "tags": tags}
+    assert (tmp_path / "changes.diff").exists() == (tags.get("git.dirty") == "true")
     assert tags["version.tensorflow"] == tensorflow.__version__
     assert tags["mlflow.source.name"].startswith("python")
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=project, capture_output=True, text=True)
     if head.returncode == 0:
         assert tags["mlflow.source.git.commit"] == head.stdout.strip()
         assert tags["git.dirty"] in ("true", "false")
+
+
+def test_changes_are_those_that_a_commit_lacks(project, tmp_path):
+    """In a clone, where a file is changed, one is new, and one lies where no code is."""
+    clone = tmp_path / "clone"
+    done = subprocess.run(["git", "clone", "--quiet", project, clone], capture_output=True)
+    if done.returncode:
+        pytest.skip("the project is not a git checkout")
+    ask = [sys.executable, "-c", "from seg import reproduce; print(reproduce.changes())"]
+
+    def changes():
+        environment = os.environ | {"PYTHONPATH": str(clone)}
+        return subprocess.run(
+            ask, cwd=clone, env=environment, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    assert changes() == ""
+    with (clone / "seg" / "build.py").open("a") as file:
+        file.write("# mine\n")
+    (clone / "conf" / "loss" / "mine.yaml").write_text("name: mine\n")
+    (clone / "notes.txt").write_text("private\n")
+    assert "\n+# mine\n" in changes()
+    assert "+++ new file conf/loss/mine.yaml\nname: mine" in changes()
+    assert "private" not in changes()
 
 
 def test_a_seed_fixes_initial_weights():

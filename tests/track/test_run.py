@@ -21,9 +21,12 @@ import pytest
 
 from seg.contracts import SegError
 from seg.figures.pictures import write_png
-from seg.track import find
+from seg.track import find, system
 from seg.track.journal import Journal
 from seg.track.run import Target, resend, start
+
+SWIN = {"patch_size": 4, "embed_dim": 16, "depths": [2, 1], "heads": [2, 4], "window": 4}
+SWIN |= {"mlp_ratio": 4.0, "dropout": 0.0, "drop_path": 0.1, "classes": 1}
 
 
 def opened(tmp_path, name="r-000001", uri=None, sweep=None):
@@ -314,6 +317,68 @@ def test_a_model_comes_back_with_its_signature_and_example(tmp_path, monkeypatch
     assert (example.min(), example.max()) == (0, 1)
     expected = model.predict(example.astype(np.float32), verbose=0)
     np.testing.assert_array_equal(loaded.predict(example.astype(np.float32)), expected)
+
+
+def test_a_model_with_layers_of_its_own_loads_where_this_package_is_imported(tmp_path):
+    from seg.models import swin
+
+    model = swin.swin((32, 32, 1), **SWIN)
+    with opened(tmp_path) as run:
+        model.save(run.folder / "model.keras")
+        run.model(model, run.folder / "model.keras", ["keras"])
+    (found,) = all_runs(tmp_path)
+    code = (
+        "import mlflow, numpy as np, seg.models.saved\n"
+        f"model = mlflow.keras.load_model('models:/{found.outputs.model_outputs[0].model_id}')\n"
+        "np.save('answer.npy', model.predict(np.ones((1, 32, 32, 1)), verbose=0))\n"
+    )
+    environment = os.environ | {"MLFLOW_TRACKING_URI": find.default_uri(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+    wanted = model.predict(np.ones((1, 32, 32, 1)), verbose=0)
+    np.testing.assert_allclose(np.load(tmp_path / "answer.npy"), wanted, atol=1e-6)
+
+
+def test_system_metrics_are_told_while_it_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(system, "EVERY_S", 0.1)
+    folder = tmp_path / "r"
+    folder.mkdir()
+    target = Target(find.default_uri(tmp_path), "e", tmp_path)
+    with start(folder, target, "r", {}, system_metrics=True):
+        time.sleep(1)
+    (found,) = all_runs(tmp_path)
+    assert 0 <= found.data.metrics["system/cpu_utilization_percentage"] <= 100
+    assert 0 < found.data.metrics["system/system_memory_usage_percentage"] <= 100
+    client = mlflow.MlflowClient(find.default_uri(tmp_path))
+    points = client.get_metric_history(found.info.run_id, "system/cpu_utilization_percentage")
+    assert [point.step for point in points] == list(range(len(points)))
+    assert 3 <= len(points) <= 10
+    assert "system metrics" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_the_alias_best_moves_to_the_better_of_the_same_data(tmp_path, caplog):
+    inputs = keras.Input((8, 8, 1))
+    model = keras.Model(inputs, keras.layers.Conv2D(1, 1)(inputs))
+
+    def version(name, value, data="d", score="val/dice"):
+        with opened(tmp_path, name) as run:
+            model.save(run.folder / "model.keras")
+            run.model(model, run.folder / "model.keras", ["keras"])
+            run.register("organ", score, value, data)
+            run.register("organ", score, value, data)
+        client = mlflow.MlflowClient(find.default_uri(tmp_path))
+        best = client.get_model_version_by_alias("organ", "best")
+        return len(client.search_model_versions("name='organ'")), best.version
+
+    assert version("a-000001", 0.5) == (1, 1)
+    assert version("b-000002", 0.4) == (2, 1)
+    assert version("c-000003", 0.6) == (3, 3)
+    assert version("d-000004", 0.1, data="other") == (4, 4)
+    assert version("e-000005", float("nan")) == (4, 4)
+    assert "val/dice is undefined, so nothing is registered" in caplog.text
+    found = find.fetch_model("models:/organ@best", find.default_uri(tmp_path), tmp_path / "into")
+    assert keras.saving.load_model(found).count_params() == 2
+    with pytest.raises(SegError, match="checkpoint: .* no model version at .* is called models:/x"):
+        find.fetch_model("models:/x@best", find.default_uri(tmp_path), tmp_path / "into")
 
 
 def test_a_run_that_goes_on_sends_for_itself(tmp_path):
