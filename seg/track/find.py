@@ -131,7 +131,7 @@ def folder(run: Run, uri: str, files: Sequence[str], downloads: Path) -> Path:
 
 
 def fetch_model(name: str, uri: str, into: Path) -> Path:
-    """Download a model and return its .keras file, its run's splits.json and config.yaml beside it.
+    """Download a model and return its .keras file, beside it splits.json and config.yaml of its run.
 
     Args:
         name: a run's id, or of a registered model models:/NAME@ALIAS or models:/NAME/VERSION.
@@ -146,8 +146,7 @@ def fetch_model(name: str, uri: str, into: Path) -> Path:
         run = client.get_run(_run_of_version(client, name) if _registered(name) else name)
         logged = client.get_logged_model(run.outputs.model_outputs[0].model_id)
         model = next(_download(logged.artifact_location, uri, into).rglob("*.keras"))
-        for beside in ("splits.json", "config.yaml"):
-            fetch(run, beside, uri, model.parent)
+        _fetch(client, run, ("splits.json", "config.yaml"), uri, model.parent)
     except (MlflowException, OSError, IndexError, StopIteration) as error:
         what = "model version" if _registered(name) else "MLflow run with a model"
         raise SegError(
@@ -171,23 +170,19 @@ def fetch_files(name: str, key: str, files: Sequence[str], uri: str, into: Path)
     """
     try:
         client = _reader(uri)
-        run = client.get_run(name)
-        has = {file.path for file in client.list_artifacts(name)}
-        for path in has & {*files}:
-            fetch(run, path, uri, into)
+        _fetch(client, client.get_run(name), files, uri, into)
     except (MlflowException, OSError) as error:
         raise SegError(
             f"{key}: no run folder and no MLflow run at {uri} is called {name}"
         ) from error
 
 
-def fetch(run: Run, path: str, uri: str, into: Path) -> Path:
-    """Download a file or folder of a run.
-
-    Raises:
-        MlflowException: or OSError, where it has none, or the server does not answer.
-    """
-    return _download(f"{run.info.artifact_uri}/{path}", uri, into)
+def _fetch(
+    client: mlflow.MlflowClient, run: Run, files: Sequence[str], uri: str, into: Path
+) -> None:
+    has = {file.path for file in client.list_artifacts(run.info.run_id)}
+    for path in has & {*files}:
+        _download(f"{run.info.artifact_uri}/{path}", uri, into)
 
 
 def _download(artifact: str, uri: str, into: Path) -> Path:
