@@ -131,7 +131,7 @@ def folder(run: Run, uri: str, files: Sequence[str], downloads: Path) -> Path:
 
 
 def fetch_model(name: str, uri: str, into: Path) -> Path:
-    """Download a model and return its .keras file, beside it splits.json and config.yaml of its run.
+    """Download a model; return its .keras file, its run's splits.json and config.yaml beside it.
 
     Args:
         name: a run's id, or of a registered model models:/NAME@ALIAS or models:/NAME/VERSION.
