@@ -21,7 +21,7 @@ from seg import finished, runfolder, which
 from seg.contracts import Scores, SegError
 from seg.data.images import read_image, read_label
 from seg.figures import comparison, pictures
-from seg.finished import Run
+from seg.finished import Finished
 from seg.metrics import paired
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def compare(runs: Sequence[tuple[str, Path]], score: str, out: Path) -> Comparis
     return found
 
 
-def compared(runs: Sequence[Run], score: str) -> Comparison:
+def compared(runs: Sequence[Finished], score: str) -> Comparison:
     """Compare what `seg.finished.read` returned, on common cases; warn of what is left out.
 
     Raises:
@@ -112,14 +112,14 @@ def compared(runs: Sequence[Run], score: str) -> Comparison:
     smallest = len(pairs) * 2.0 ** (1 - len(values))
     if smallest > SURE:
         log.warning(
-            "with %d patients and %d pairs of runs no corrected p can be below %.2g; compare fewer "
-            "runs, or test more patients",
+            "patients: %d, pairs of runs: %d: too few for a test, no corrected p is below %.2g; "
+            "compare fewer runs, or test more patients",
             *(len(values), len(pairs), min(smallest, 1)),
         )
     return Comparison(score, of_runs, pairs, scores)
 
 
-def write(found: Comparison, runs: Sequence[Run], out: Path) -> None:
+def write(found: Comparison, runs: Sequence[Finished], out: Path) -> None:
     """Write the tables and pictures of `compare`.
 
     Raises:
@@ -145,7 +145,7 @@ def write(found: Comparison, runs: Sequence[Run], out: Path) -> None:
 
 
 def track(
-    found: Comparison, runs: Sequence[Run], out: Path, uri: str | None, outputs: Path
+    found: Comparison, runs: Sequence[Finished], out: Path, uri: str | None, outputs: Path
 ) -> None:
     """Send what `write` has written to MLflow, as a run beside the first of those compared."""
     from seg.track import find
@@ -182,6 +182,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SegError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("error: interrupted\n")
+        return 130
     except OSError as error:
         sys.stderr.write(f"error: {error.filename}: {error.strerror}; check --out and the disk\n")
         return 1
@@ -190,7 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _slices(
-    runs: Sequence[Run], values: pd.DataFrame, score: str
+    runs: Sequence[Finished], values: pd.DataFrame, score: str
 ) -> list[tuple[str, list[np.ndarray], list[str]]]:
     """Choose a slice of each of the patients whose scores are furthest apart, for a picture."""
     apart = (values.max(axis=1) - values.min(axis=1)).sort_values(ascending=False, kind="stable")
@@ -205,7 +208,7 @@ def _slices(
     ]
 
 
-def _most_different(patient: str, runs: Sequence[Run]) -> str:
+def _most_different(patient: str, runs: Sequence[Finished]) -> str:
     """Find the patient's slice in which most pixels differ, of these the one with most predicted.
 
     Returns:
@@ -223,7 +226,7 @@ def _most_different(patient: str, runs: Sequence[Run]) -> str:
     return best
 
 
-def _png(run: Run, kind: str, name: str) -> Path:
+def _png(run: Finished, kind: str, name: str) -> Path:
     return run.folder / kind / f"{name}.png"
 
 

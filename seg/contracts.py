@@ -216,22 +216,13 @@ class CaseReader(Protocol):
 
 
 class Tracker(Protocol):
-    """What an experiment reports to; every call returns soon and never raises."""
+    """What training reports to; every call returns soon and never raises."""
 
     def metrics(self, values: dict[str, float], step: int | None = None) -> None:
         """Send scalars by name ("val/dice")."""
 
     def image(self, file: Path, key: str, step: int) -> None:
         """Send a picture of the run's folder; the same key at several steps makes a slider."""
-
-    def tags(self, values: Mapping[str, str]) -> None:
-        """Set tags."""
-
-    def dataset(self, name: str, source: str, sides: Mapping[str, Mapping]) -> None:
-        """Say what was learned from: of each side of the split its digest and its sizes."""
-
-    def table(self, file: Path) -> None:
-        """Send a JSON table of the run's folder, as pandas writes it with orient="split"."""
 
 
 @runtime_checkable

@@ -29,7 +29,7 @@ MISSING = {
 
 
 @dataclass(frozen=True)
-class Run:
+class Finished:
     """A finished run and one of its scores.
 
     Attributes:
@@ -64,7 +64,7 @@ class Run:
         return (train | valid) - test | set(self.splits["leaks"])
 
 
-def read(runs: Sequence[tuple[str, Path]], score: str) -> list[Run]:
+def read(runs: Sequence[tuple[str, Path]], score: str) -> list[Finished]:
     """Read labelled folders, and refuse runs that were not tested on the same.
 
     Raises:
@@ -91,7 +91,7 @@ def read(runs: Sequence[tuple[str, Path]], score: str) -> list[Run]:
     return finished
 
 
-def comparable(runs: Sequence[Run], score: str) -> pd.DataFrame:
+def comparable(runs: Sequence[Finished], score: str) -> pd.DataFrame:
     """Set the score of the runs side by side where it can be compared; warn of what is left out.
 
     Returns:
@@ -116,7 +116,7 @@ def comparable(runs: Sequence[Run], score: str) -> pd.DataFrame:
     return _not_learned(scores, runs)
 
 
-def side_by_side(runs: Sequence[Run], column: str) -> pd.DataFrame:
+def side_by_side(runs: Sequence[Finished], column: str) -> pd.DataFrame:
     """Return a column of each run's cases, over the rows that all have, by the order of names."""
     columns = {run.label: run.cases[column] for run in runs}
     return pd.concat(columns, axis=1, join="inner").sort_index()
@@ -149,7 +149,7 @@ def parsed(folder: Path, name: str, parse: Callable[[str], T]) -> T:
         ) from error
 
 
-def _not_learned(scores: pd.DataFrame, runs: Sequence[Run]) -> pd.DataFrame:
+def _not_learned(scores: pd.DataFrame, runs: Sequence[Finished]) -> pd.DataFrame:
     patients = names(scores, "patient")
     for run in runs:
         if known := sorted(patients & run.learned):
@@ -166,7 +166,7 @@ def _not_learned(scores: pd.DataFrame, runs: Sequence[Run]) -> pd.DataFrame:
     return scores[scores.index.get_level_values("patient").isin(left)]
 
 
-def _read(label: str, folder: Path, score: str) -> Run:
+def _read(label: str, folder: Path, score: str) -> Finished:
     dataset = parsed(folder, "config.yaml", lambda text: yaml.safe_load(text)["dataset"]["name"])
     cases = parsed(folder, "cases.csv", lambda text: _cases(text, score))
     own = parsed(folder, "summary.json", lambda text: _own(json.loads(text), score))
@@ -177,7 +177,7 @@ def _read(label: str, folder: Path, score: str) -> Run:
             f"{folder}: test/{score} is {own['mean']:g} in summary.json but {mean:g} by cases.csv, "
             "so one was changed or another version of seg wrote them; run it again or leave it out"
         )
-    return Run(label, folder, dataset, cases, own, splits)
+    return Finished(label, folder, dataset, cases, own, splits)
 
 
 def _cases(text: str, score: str) -> pd.DataFrame:

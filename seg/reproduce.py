@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import importlib.metadata
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import keras
 
+CODE = (":/seg", ":/conf")
 PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "mlflow")
 
 
@@ -29,8 +31,8 @@ def provenance(folder: Path, overrides: Sequence[str]) -> dict[str, str]:
     again, beside changes.diff where the code is not the commit's.
     """
     tags = _tags()
-    if text := changes():
-        (folder / "changes.diff").write_text(text)
+    if patch := changes():
+        (folder / "changes.diff").write_bytes(patch)
     again = [word for word in overrides if not word.startswith("rerun=")]
     content = {"overrides": again, "tags": tags}
     (folder / "provenance.json").write_text(json.dumps(content, indent=2) + "\n")
@@ -48,21 +50,21 @@ def _tags() -> dict[str, str]:
     }
 
 
-def changes() -> str:
-    """Return what is not committed of this package's checkout, as `git diff` shows it.
+def changes() -> bytes:
+    """Return what is not committed of this package's checkout, as a patch that `git apply` takes.
 
-    Files that git does not know are there in full if they lie in seg/ or conf/; others do not run.
+    Of files that git does not know those in seg/ and conf/; others do not run.
     """
-    tracked = _git("diff", "HEAD", "--", ":/")
-    unknown = _git("ls-files", "--others", "--exclude-standard", "--full-name", ":/seg", ":/conf")
-    if tracked is None or unknown is None or not _is_checkout():
-        return ""
-    top = Path(__file__).parents[1]
+    if not _is_checkout():
+        return b""
+    how = ("--no-color", "--no-ext-diff", "--binary")
+    unknown = _git("ls-files", "-z", "--others", "--exclude-standard", "--full-name", *CODE)
     new = [
-        f"+++ new file {name}\n{(top / name).read_text(errors='replace')}"
-        for name in unknown.splitlines()
+        _git("diff", *how, "--no-index", "--", "/dev/null", name, cwd=Path(__file__).parents[1])
+        for name in os.fsdecode(unknown or b"").split("\0")
+        if name
     ]
-    return "\n".join(part for part in (tracked, *new) if part)
+    return b"".join(part for part in (_git("diff", *how, "HEAD", "--", ":/"), *new) if part)
 
 
 def requirements() -> list[str]:
@@ -76,8 +78,8 @@ def _commit() -> dict[str, str]:
     if not _is_checkout():
         return version
     return version | {
-        "mlflow.source.git.commit": _git("rev-parse", "HEAD") or "none",
-        "git.dirty": str(bool(_git("status", "--porcelain"))).lower(),
+        "mlflow.source.git.commit": _line("rev-parse", "HEAD") or "none",
+        "git.dirty": str(bool(_line("status", "--porcelain"))).lower(),
     }
 
 
@@ -92,11 +94,18 @@ def _user() -> str:
         return "unknown"
 
 
-def _git(*arguments: str) -> str | None:
+def _git(*arguments: str, cwd: Path = Path(__file__).parent) -> bytes | None:
+    """Return what git says; None where it fails, or is not there."""
     try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True
-        )
+        done = subprocess.run(["git", *arguments], cwd=cwd, capture_output=True)
     except FileNotFoundError:
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    # 1 is a difference.
+    failed = done.returncode > ("--no-index" in arguments)
+    return None if failed else done.stdout
+
+
+def _line(*arguments: str) -> str | None:
+    """Return what git says in a line of text."""
+    said = _git(*arguments)
+    return None if said is None else said.decode(errors="replace").strip()

@@ -8,7 +8,6 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from seg.contracts import SegError
 
 FILES = ("config.yaml", "provenance.json", "data.json")
+PLACES = ("paths", "tracking.uri", "dataset.root", "dataset.source")
 _ABSENT = object()
 
 log = logging.getLogger(__name__)
@@ -39,9 +39,11 @@ class Earlier:
     data: Mapping[str, Mapping]
 
 
-@cache
+_read_before: dict[str, Earlier] = {}
+
+
 def earlier(name: str, uri: str) -> Earlier:
-    """Read an earlier run.
+    """Read an earlier run, once in a process.
 
     Args:
         name: path of a run's folder, or an MLflow run id.
@@ -50,13 +52,9 @@ def earlier(name: str, uri: str) -> Earlier:
     Raises:
         SegError: there is no such run, or it is of a version that could not be repeated.
     """
-    if Path(name, FILES[0]).exists():
-        return _read(Path(name))
-    from seg.track import find
-
-    with tempfile.TemporaryDirectory() as folder:
-        find.fetch_files(name, "rerun", FILES, uri, Path(folder))
-        return _read(Path(folder))
+    if name not in _read_before:
+        _read_before[name] = _find(name, uri)
+    return _read_before[name]
 
 
 def words(arguments: Sequence[str]) -> list[str]:
@@ -66,17 +64,19 @@ def words(arguments: Sequence[str]) -> list[str]:
         arguments: of the command line; returned as they are where no `rerun=RUN` is among them.
 
     Raises:
-        SegError: there is no such run.
+        SegError: there is no such run, or a word cannot stand beside it.
     """
-    given = {_key(word): word.partition("=")[2] for word in arguments}
-    if not (name := given.get("rerun")):
+    given = {_key(word): word.partition("=")[2].strip("'\"") for word in arguments}
+    if given.get("rerun", "null") == "null":
         return [*arguments]
-    kept = [
-        word
-        for word in earlier(name, uri(given)).overrides
-        if not any(f"{_key(word)}.".startswith(f"{key}.") for key in given)
-    ]
-    return [*kept, *arguments]
+    if not given["rerun"]:
+        raise SegError("rerun= names no run; give a run's folder or its MLflow id")
+    if "experiment" in given:
+        raise SegError(
+            "experiment= sets what the earlier run has set: leave out either it or rerun="
+        )
+    was = earlier(given["rerun"], uri(given))
+    return [*(word for word in was.overrides if not _replaced(word, arguments)), *arguments]
 
 
 def uri(given: Mapping[str, str]) -> str:
@@ -87,17 +87,25 @@ def uri(given: Mapping[str, str]) -> str:
     return given.get("tracking.uri") or find.default_uri(Path(outputs))
 
 
-def merged(before: DictConfig, base: DictConfig, now: DictConfig) -> DictConfig:
+def merged(
+    before: DictConfig, base: DictConfig, now: DictConfig, typed: Sequence[str]
+) -> DictConfig:
     """Return the earlier config with what differs between two of today.
 
     Args:
         before: of the earlier run.
         base: what its command line composes today.
         now: the same with the words that were added; what they do not change is as `before`, also
-            where a file of conf/ has changed since; only a key that is new since is as today.
+            where a file of conf/ has changed since; only a key that is new since is as today, and
+            where data and results lie.
+        typed: these words; what they name is as in `now` even where it is as in `base`.
     """
     plain = (OmegaConf.to_container(cfg, enum_to_str=True) for cfg in (before, base, now))
-    return OmegaConf.create(_merged(*plain))
+    cfg = OmegaConf.create(_merged(*plain))
+    for key in (*PLACES, *map(_key, typed)):
+        if (value := OmegaConf.select(now, key, default=_ABSENT)) is not _ABSENT:
+            OmegaConf.update(cfg, key, value, merge=False, force_add=True)
+    return cfg
 
 
 def warn_of_differences(name: str, was: Earlier, tags: Mapping, data: Mapping) -> None:
@@ -118,6 +126,24 @@ def _merged(before: Any, base: Any, now: Any) -> Any:  # noqa: ANN401  what YAML
     keys = dict.fromkeys([*before, *now])
     values = {key: _merged(*(d.get(key, _ABSENT) for d in (before, base, now))) for key in keys}
     return {key: value for key, value in values.items() if value is not _ABSENT}
+
+
+def _replaced(word: str, arguments: Sequence[str]) -> bool:
+    """Say whether an earlier word is said anew, or is of a part that is replaced."""
+    key = _key(word)
+    # What + has added is still to be there when another value is set.
+    anew = [_key(one) for one in arguments if not word.startswith("+") or one.startswith("+")]
+    return key in anew or any(key.startswith(f"{_key(one)}.") for one in arguments)
+
+
+def _find(name: str, uri: str) -> Earlier:
+    if Path(name, FILES[0]).exists():
+        return _read(Path(name))
+    from seg.track import find
+
+    with tempfile.TemporaryDirectory() as folder:
+        find.fetch_files(name, "rerun", FILES, uri, Path(folder))
+        return _read(Path(folder))
 
 
 def _key(word: str) -> str:

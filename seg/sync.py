@@ -11,11 +11,9 @@ from pathlib import Path
 
 from seg.contracts import SegError
 
-log = logging.getLogger(__name__)
-
 
 def run_folders(path: Path) -> list[Path]:
-    """Return the run folders at and below a path that have something to send.
+    """Return the run folders at and below a path that have a journal.
 
     Raises:
         SegError: there is no such folder, or none of a run below it.
@@ -33,28 +31,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
     parser.add_argument("--uri", help="of the server, where it has another address now")
     given = parser.parse_args(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    left = 0
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Nobody trains meanwhile: a large file on a slow line may take its time.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "300")
     try:
-        for folder in dict.fromkeys(run for path in given.folders for run in run_folders(path)):
-            left += _said(folder, given.uri)
+        folders = dict.fromkeys(run for path in given.folders for run in run_folders(path))
+        left = [_left(folder, given.uri) for folder in folders]
     except SegError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    return int(left > 0)
+    except KeyboardInterrupt:
+        sys.stderr.write("error: interrupted; what was sent is not sent again\n")
+        return 130
+    sys.stdout.write(f"runs: {len(left)}, with something left: {sum(map(bool, left))}\n")
+    return int(any(left))
 
 
-def _said(folder: Path, uri: str | None) -> int:
-    """Send what is pending of one run and say how it went; return how much is left."""
+def _left(folder: Path, uri: str | None) -> int:
+    """Send what is pending of one run, say so, and return how much is left."""
     from seg.track.run import resend
 
     try:
         sent, left = resend(folder, uri)
-    except SegError as error:
-        log.warning("%s", error)
-        return 0
-    sys.stdout.write(f"{folder}: {sent} sent, {left} left\n")
+    except (SegError, OSError, ValueError, KeyError) as error:
+        said = error if isinstance(error, SegError) else f"{folder}: cannot be sent ({error})"
+        sys.stderr.write(f"{said}\n")
+        return 1
+    if sent or left:
+        sys.stdout.write(f"{folder}: {sent} sent, {left} left\n")
     return left
 
 

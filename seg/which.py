@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,11 +44,12 @@ def runs(
         else:
             found += _tracked(word, uri, experiment, outputs)
     named: dict[str, Path] = {}
+    times: Counter[str] = Counter()
     for label, folder in found:
         if folder in named.values():
             continue
-        again = sum(taken.startswith(label) for taken in named)
-        named[f"{label} ({again + 1})" if again else label] = folder
+        times[label] += 1
+        named[f"{label} ({times[label]})" if times[label] > 1 else label] = folder
     return list(named.items())
 
 

@@ -7,10 +7,11 @@ import pytest
 
 SEG = Path(__file__).parents[1] / "seg"
 LAYERS = {
-    "run": 4,
-    "compare": 4,
-    "sync": 4,
-    "sweep": 4,
+    "run": 5,
+    "compare": 5,
+    "sync": 5,
+    "sweep": 5,
+    "stages": 4,
     "which": 3,
     "rerun": 3,
     "finished": 3,
@@ -38,10 +39,10 @@ LAYERS = {
 }
 FENCES = {
     "hydra": {"run", "sweep", "config", "build"},
-    "omegaconf": {"run", "rerun", "sweep", "parts", "config", "build", "params"},
+    "omegaconf": {"run", "stages", "rerun", "sweep", "parts", "config", "build", "params"},
     "mlflow": {"track"},
     "nibabel": {"data"},
-    "tensorflow": {"data", "devices", "train", "summary", "run"},
+    "tensorflow": {"data", "devices", "train", "summary"},
     "matplotlib": {"figures"},
 }
 FILES = sorted(path for path in SEG.rglob("*.py") if path.name != "__init__.py")

@@ -237,7 +237,10 @@ def test_too_few_patients_for_a_corrected_p_below_a_twentieth_are_said(runs, cap
     compared(made[:2])
     assert not caplog.records
     compared(made)
-    assert "with 6 patients and 3 pairs of runs no corrected p can be below 0.094" in caplog.text
+    assert (
+        "patients: 6, pairs of runs: 3: too few for a test, no corrected p is below 0.094"
+        in caplog.text
+    )
 
 
 # Patients that a run has learned from

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -32,22 +33,35 @@ def test_changes_are_those_that_a_commit_lacks(project, tmp_path):
     done = subprocess.run(["git", "clone", "--quiet", project, clone], capture_output=True)
     if done.returncode:
         pytest.skip("the project is not a git checkout")
-    ask = [sys.executable, "-c", "from seg import reproduce; print(reproduce.changes())"]
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a", "-C", clone]
+    (clone / "seg" / "latin.txt").write_bytes(b"caf\xe9\n\n\n")
+    shutil.copy(reproduce.__file__, clone / "seg")
+    subprocess.run([*git, "add", "seg"], check=True)
+    subprocess.run([*git, "commit", "--quiet", "--message", "latin"], check=True)
+    subprocess.run([*git, "config", "color.ui", "always"], check=True)
+    ask = "import sys; from seg import reproduce; sys.stdout.buffer.write(reproduce.changes())"
 
     def changes():
         environment = os.environ | {"PYTHONPATH": str(clone)}
         return subprocess.run(
-            ask, cwd=clone, env=environment, capture_output=True, text=True, check=True
-        ).stdout.strip()
+            [sys.executable, "-c", ask], cwd=clone, env=environment, stdout=-1, check=True
+        ).stdout
 
-    assert changes() == ""
+    assert changes() == b""
     with (clone / "seg" / "build.py").open("a") as file:
         file.write("# mine\n")
-    (clone / "conf" / "loss" / "mine.yaml").write_text("name: mine\n")
+    (clone / "seg" / "latin.txt").write_bytes(b"caf\xe9s\n\n\n")
+    (clone / "conf" / "loss" / "é.yaml").write_text("name: mine\n")
+    (clone / "conf" / "weights.bin").write_bytes(bytes(range(256)))
+    (clone / "conf" / "nowhere.yaml").symlink_to("gone")
     (clone / "notes.txt").write_text("private\n")
-    assert "\n+# mine\n" in changes()
-    assert "+++ new file conf/loss/mine.yaml\nname: mine" in changes()
-    assert "private" not in changes()
+    patch = changes()
+    assert b"private" not in patch
+    again = tmp_path / "again"
+    subprocess.run(["git", "clone", "--quiet", clone, again], check=True)
+    subprocess.run(["git", "-C", again, "apply", "-"], input=patch, check=True)
+    for name in ("seg/build.py", "seg/latin.txt", "conf/loss/é.yaml", "conf/weights.bin"):
+        assert (again / name).read_bytes() == (clone / name).read_bytes()
 
 
 def test_a_seed_fixes_initial_weights():

@@ -44,18 +44,18 @@ def test_another_model_drops_what_was_said_of_the_first(was):
 
 def test_nobody_is_refused_by_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SegError, match=r"rerun: no run folder and no MLflow run .* called nobody$"):
+    with pytest.raises(SegError, match=r"rerun: no run folder and no .* called nobody \(sqlite:"):
         rerun.words(["rerun=nobody"])
 
 
 def test_a_run_of_an_old_version_is_refused(was):
     (was / "provenance.json").unlink()
     with pytest.raises(SegError, match=r"rerun: .* has no provenance.json"):
-        rerun.earlier.__wrapped__(str(was), "")
+        rerun.earlier(str(was), "")
 
 
-def merged(before, base, now):
-    found = rerun.merged(*(OmegaConf.create(values) for values in (before, base, now)))
+def merged(before, base, now, *typed):
+    found = rerun.merged(*(OmegaConf.create(values) for values in (before, base, now)), typed)
     return OmegaConf.to_container(found)
 
 
@@ -70,6 +70,35 @@ def test_what_is_changed_is_as_it_is_now():
     base = {"a": 10, "b": {"c": 20, "e": 1}, "d": 5}
     now = {"a": 10, "b": {"c": 30, "f": 7}, "d": None}
     assert merged(before, base, now) == {"a": 1, "b": {"c": 30, "f": 7}, "d": None}
+
+
+def test_what_is_typed_wins_also_where_it_is_the_default_of_today():
+    assert merged({"a": 1, "b": 1}, {"a": 7, "b": 7}, {"a": 7, "b": 7}, "a=7") == {"a": 7, "b": 1}
+
+
+def test_places_are_those_of_today():
+    before = {"paths": {"outputs": "theirs"}, "dataset": {"root": "theirs", "name": "x"}}
+    today = {"paths": {"outputs": "mine"}, "dataset": {"root": "mine", "name": "x"}}
+    assert merged(before, today, today) == today
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [("rerun=", "rerun= names no run"), ("experiment=smoke", "leave out either it or rerun=")],
+)
+def test_what_cannot_stand_beside_it_is_refused(was, word, said):
+    with pytest.raises(SegError, match=said):
+        rerun.words([f"rerun={was}", word] if "exp" in word else [word])
+
+
+def test_rerun_of_null_is_none_and_quotes_are_the_shells(was):
+    assert rerun.words(["rerun=null"]) == ["rerun=null"]
+    assert rerun.words([f"rerun='{was}'"])[0] == "model=swin"
+
+
+def test_what_was_added_is_there_to_be_set(was):
+    assert "+model.extra=2" in rerun.words([f"rerun={was}", "model.extra=5"])
+    assert "+model.extra=2" not in rerun.words([f"rerun={was}", "+model.extra=5"])
 
 
 def test_another_part_replaces_the_whole():

@@ -22,6 +22,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+DIGITS = 12  # 0.3 - 0.2 and 0.2 - 0.1 are the same difference
+
 
 def per_patient(scores: pd.DataFrame) -> pd.DataFrame:
     """Average over each patient's rows in which the score is defined in every column.
@@ -92,7 +94,7 @@ def differences(scores: pd.DataFrame) -> dict[str, float]:
         b_better, equal and b_worse, in patients; defined_in_a_only and defined_in_b_only, in rows.
     """
     of_a, of_b = per_patient(scores).to_numpy().T
-    moved = of_b - of_a
+    moved = (of_b - of_a).round(DIGITS)
     low, high = interval(moved)
     defined = scores.notna().to_numpy()
     return {

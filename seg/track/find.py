@@ -19,7 +19,9 @@ from seg.track.journal import opened
 from seg.track.sender import reason
 
 FILE = "sqlite:///"
+TESTED = "test/dice"
 FOLDER_TAG = "seg.folder"
+LOCK_TIMEOUT_S = 10
 LOCAL_UI = "http://127.0.0.1:5000"
 # MLflow opens an experiment in its view for language models, without charts; and sorted by time it
 # hides the jobs of a sweep, and their curves, under their parent.
@@ -32,20 +34,33 @@ def default_uri(outputs: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{outputs.resolve() / 'mlflow.db'}"
 
 
+def absolute(uri: str) -> str:
+    """Return a URI that means the same file in every working folder."""
+    return f"{FILE}{Path(uri.removeprefix(FILE)).resolve()}" if uri.startswith(FILE) else uri
+
+
 def client(uri: str) -> mlflow.MlflowClient:
     """Return a client of a server or store; the tables of a new file are made by one process."""
     if not uri.startswith(FILE):
         return mlflow.MlflowClient(uri)
     file = Path(uri.removeprefix(FILE))
     file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{file}.lock"):
+    with FileLock(f"{file}.lock", timeout=LOCK_TIMEOUT_S):
         return mlflow.MlflowClient(uri)
 
 
-def _reader(uri: str) -> mlflow.MlflowClient:
-    """Return a client that makes no store where there is none."""
+def require_store(uri: str) -> None:
+    """Refuse a file that is not there, which MLflow would make.
+
+    Raises:
+        FileNotFoundError: as it says.
+    """
     if uri.startswith(FILE) and not Path(uri.removeprefix(FILE)).exists():
-        raise FileNotFoundError(f"{uri} is not there")
+        raise FileNotFoundError(f"{uri} is not there; tracking.uri or --uri says where a store is")
+
+
+def _reader(uri: str) -> mlflow.MlflowClient:
+    require_store(uri)
     return client(uri)
 
 
@@ -68,7 +83,7 @@ def addresses(uri: str, ids: Mapping[str, str], of_sweep: bool = False) -> list[
 
 
 def runs(word: str, uri: str, experiment: str | None = None) -> list[Run]:
-    """Return the finished runs that a word means, the first to start first.
+    """Return the finished and tested runs that a word means, the first to start first.
 
     Args:
         word: a run's id; a sweep's, for its jobs; or a query in MLflow's words, which has a space
@@ -86,18 +101,19 @@ def runs(word: str, uri: str, experiment: str | None = None) -> list[Run]:
             of_sweep = f"tags.`mlflow.parentRunId` = '{word}'"
             jobs = _search(client, [run.info.experiment_id], of_sweep)
             return jobs or [run]
-        named = f"name = '{experiment}'" if experiment else None
-        everywhere = [
-            found.experiment_id for found in client.search_experiments(filter_string=named)
-        ]
-        found = _search(client, everywhere, word)
+        if not experiment:
+            searched = client.search_experiments()
+        elif not (searched := [client.get_experiment_by_name(experiment)])[0]:
+            raise SegError(f"--experiment {experiment}: no experiment at {uri} has this name")
+        found = _search(client, [each.experiment_id for each in searched], word)
     except (MlflowException, OSError) as error:
         raise SegError(
             f"{word}: no folder, and no run or query of runs to {uri} ({reason(error)})"
         ) from error
-    if not found:
-        raise SegError(f"{word}: no finished run at {uri} fits")
-    return found
+    tested = [run for run in found if TESTED in run.data.metrics]
+    if not tested:
+        raise SegError(f"{word}: no finished run at {uri} that was tested fits")
+    return tested
 
 
 def _search(client: mlflow.MlflowClient, experiments: list[str], query: str) -> list[Run]:
@@ -111,11 +127,11 @@ def folder(run: Run, uri: str, files: Sequence[str], downloads: Path) -> Path:
     Args:
         run: finished.
         uri: of the tracking server or store.
-        files: and folders, by their names; the run need not have all.
+        files: which it must have, and folders, which it need not.
         downloads: is made.
 
     Raises:
-        SegError: the server stopped answering.
+        SegError: the server stopped answering, or the run has not all files.
     """
     own, id_ = Path(run.data.tags.get(FOLDER_TAG, "")), run.info.run_id
     known = opened(own)
@@ -126,6 +142,8 @@ def folder(run: Run, uri: str, files: Sequence[str], downloads: Path) -> Path:
         aside = downloads / f"{id_}.part"
         shutil.rmtree(aside, ignore_errors=True)
         fetch_files(id_, "run", files, uri, aside)
+        if lacks := [name for name in files if "." in name and not (aside / name).exists()]:
+            raise SegError(f"run {id_}: has no {lacks[0]} at {uri}; leave it out, or run it again")
         aside.rename(done)
     return done
 
@@ -143,14 +161,16 @@ def fetch_model(name: str, uri: str, into: Path) -> Path:
     """
     try:
         client = _reader(uri)
-        run = client.get_run(_run_of_version(client, name) if _registered(name) else name)
+        named = pinned(name, uri)
+        run = client.get_run(_run_of_version(client, named) if _registered(name) else name)
         logged = client.get_logged_model(run.outputs.model_outputs[0].model_id)
         model = next(_download(logged.artifact_location, uri, into).rglob("*.keras"))
         _fetch(client, run, ("splits.json", "config.yaml"), uri, model.parent)
     except (MlflowException, OSError, IndexError, StopIteration) as error:
         what = "model version" if _registered(name) else "MLflow run with a model"
         raise SegError(
-            f"checkpoint: no .keras file, no run folder and no {what} at {uri} is called {name}"
+            f"checkpoint: no .keras file, no run folder and no {what} at {uri} is called {name} "
+            f"({reason(error)})"
         ) from error
     return model
 
@@ -173,7 +193,7 @@ def fetch_files(name: str, key: str, files: Sequence[str], uri: str, into: Path)
         _fetch(client, client.get_run(name), files, uri, into)
     except (MlflowException, OSError) as error:
         raise SegError(
-            f"{key}: no run folder and no MLflow run at {uri} is called {name}"
+            f"{key}: no run folder and no MLflow run at {uri} is called {name} ({reason(error)})"
         ) from error
 
 
@@ -191,13 +211,33 @@ def _download(artifact: str, uri: str, into: Path) -> Path:
     return Path(download(artifact, dst_path=str(into), tracking_uri=uri, registry_uri=uri))
 
 
+def pinned(name: str | None, uri: str) -> str | None:
+    """Return models:/NAME/VERSION for models:/NAME@ALIAS, which may mean another one tomorrow.
+
+    Any other name stays as it is.
+
+    Raises:
+        SegError: there is no such alias.
+    """
+    found = re.fullmatch(r"models:/([^@/]+)@(.+)", name or "")
+    if not found:
+        return name
+    try:
+        version = _reader(uri).get_model_version_by_alias(*found.groups()).version
+    except (MlflowException, OSError) as error:
+        raise SegError(f"checkpoint: no model {name} at {uri} ({reason(error)})") from error
+    return f"models:/{found[1]}/{version}"
+
+
 def _registered(name: str) -> bool:
     return name.startswith("models:/")
 
 
 def _run_of_version(client: mlflow.MlflowClient, name: str) -> str:
     """Return the id of the run that made a registered version."""
-    model, sign, which = re.fullmatch(r"models:/([^@/]+)([@/])(.+)", name).groups()
-    if sign == "@":
-        return client.get_model_version_by_alias(model, which).run_id
-    return client.get_model_version(model, which).run_id
+    found = re.fullmatch(r"models:/([^@/]+)/([^@/]+)", name)
+    if not found:
+        raise SegError(
+            f"checkpoint: models:/NAME@ALIAS or models:/NAME/VERSION is expected. Received: {name}"
+        )
+    return client.get_model_version(*found.groups()).run_id

@@ -36,10 +36,11 @@ class Journal:
         try:
             self._owned.acquire(timeout=0)
         except Timeout:
-            raise SegError(f"{run_folder}: its run goes on, and sends for itself") from None
+            raise SegError(f"{run_folder}: in use by another process, which sends it") from None
         self._events_file, self._sent_file = home / EVENTS, home / SENT
         self.events: list[Event] = _whole_lines(self._events_file)
-        self.receipts = {sent["line"]: sent for sent in _whole_lines(self._sent_file)}
+        sent = _whole_lines(self._sent_file)
+        self.receipts = {one["line"]: one for one in sent if one["line"] < len(self.events)}
 
     def append(self, event: Event) -> int:
         """Write an event and return its line, counted from 0.
@@ -98,5 +99,5 @@ def _whole_lines(file: Path, cut: bool = True) -> list[Event]:
     text = file.read_bytes()
     whole = text[: text.rfind(b"\n") + 1]
     if cut and whole != text:
-        file.write_bytes(whole)
+        os.truncate(file, len(whole))
     return [json.loads(line) for line in whole.splitlines()]

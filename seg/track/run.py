@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seg.contracts import first_line
+from seg.contracts import SegError, first_line
 from seg.track import find
 from seg.track.journal import FOLDER, Event, Journal, opened
 from seg.track.sender import Sender
@@ -168,14 +168,20 @@ def start(
         run.tags({"error": first_line(error)})
         raise
     finally:
-        run.close(status)
-        for line in where(folder):
-            log.info("%s", line)
-        if pending := run.journal.pending():
-            log.warning(
-                "tracking: %d of %d things are not sent; python -m seg.sync %s sends them",
-                *(len(pending), len(run.journal.events), folder),
-            )
+        try:
+            run.close(status)
+        finally:
+            _say_how_it_went(run.journal)
+
+
+def _say_how_it_went(journal: Journal) -> None:
+    for line in where(journal.run_folder):
+        log.info("%s", line)
+    if pending := journal.pending():
+        log.warning(
+            "tracking: %d of %d things are not sent; python -m seg.sync %s sends them",
+            *(len(pending), len(journal.events), journal.run_folder),
+        )
 
 
 @contextmanager
@@ -212,20 +218,25 @@ def resend(folder: Path, uri: str | None = None, more: Sequence[Event] = ()) -> 
         How many things were sent, and how many are left.
 
     Raises:
-        SegError: the run goes on.
+        SegError: another process has it open, or the journal has no beginning.
+        FileNotFoundError: the store that the run is in is not there.
     """
     journal = Journal(folder)
     try:
-        if journal.events and "close" not in {event["kind"] for event in journal.events}:
+        if [event["kind"] for event in journal.events[:1]] != ["open"]:
+            raise SegError(f"{folder}: its journal has no beginning, so nothing can be sent")
+        if "close" not in {event["kind"] for event in journal.events}:
             for event in _ending(folder, journal.events[0]["id"], "KILLED"):
                 journal.append({"time": journal.events[-1]["time"], **event})
         for event in more:
             journal.append({"time": now_ms(), **event})
         pending = len(journal.pending())
         store = Store(journal, uri)
+        if journal.receipts:
+            find.require_store(store.uri)
         sender = Sender(journal, store.deliver, store.answers)
         sender.start()
-        sender.close()
+        sender.close(patience_s=None)
         return pending - len(journal.pending()), len(journal.pending())
     finally:
         journal.close()

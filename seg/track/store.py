@@ -18,6 +18,7 @@ from mlflow.entities import (
     DatasetInput,
     InputTag,
     LoggedModelOutput,
+    LoggedModelStatus,
     Metric,
     Param,
     Run,
@@ -30,6 +31,7 @@ from mlflow.types import Schema, TensorSpec
 
 from seg.track import find
 from seg.track.journal import Event, Journal
+from seg.track.sender import Unanswered
 
 IDENTITY = "seg.id"
 PROBE_TIMEOUT_S = 3
@@ -73,7 +75,7 @@ class Store:
                 health = requests.get(f"{self.uri.rstrip('/')}/health", timeout=PROBE_TIMEOUT_S)
                 return health.status_code < requests.codes.server_error
             self._client.search_experiments(max_results=1)
-        except (MlflowException, OSError):
+        except Exception:  # noqa: BLE001  a store may raise what its driver does
             return False
         return True
 
@@ -81,16 +83,22 @@ class Store:
         """Send an event; return what is to be remembered of the answer.
 
         Raises:
-            MlflowException: or another error of MLflow, its store or the network.
+            Unanswered: the server is not there, or fails.
+            Exception: it does not take this event: of MLflow, its store or the disk.
         """
-        return getattr(self, f"_{event['kind']}")(event) or {}
+        try:
+            return getattr(self, f"_{event['kind']}")(event) or {}
+        except (MlflowException, OSError) as error:
+            if _of_server(error):
+                raise Unanswered(str(error)) from error
+            raise
 
     def _open(self, event: Event) -> Event:
         home = Path(event["outputs"])
         if not home.is_dir():  # the run's folder was brought here from another machine
             home = self._journal.run_folder.parent
         # Three processes that create an experiment, or a sweep, at once would make three.
-        with FileLock(home / ".mlflow.lock"):
+        with FileLock(home / ".mlflow.lock", timeout=find.LOCK_TIMEOUT_S):
             experiment_id = self._experiment(event["experiment"], home)
             tags, parent_id = _cut(event["tags"]), None
             if sweep := event["sweep"]:
@@ -159,6 +167,8 @@ class Store:
         name = f"{key}+step+{step}+timestamp+{event['time']}"
         name += f"+{uuid.uuid5(uuid.NAMESPACE_OID, name)}"
         picture = cv2.imread(str(file))
+        if picture is None:
+            raise FileNotFoundError(f"{file} is not there, or no picture")
         scale = THUMBNAIL_PX / max(picture.shape[:2])
         small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         with tempfile.TemporaryDirectory() as folder:
@@ -208,7 +218,7 @@ class Store:
 
     def _register(self, event: Event) -> None:
         client, name, logged = self._client, event["name"], self._logged_model()
-        if logged is None:
+        if logged is None or logged.status != LoggedModelStatus.READY:
             raise LookupError("its model has not arrived")
         if not client.search_registered_models(f"name='{name}'"):
             client.create_registered_model(name)
@@ -247,6 +257,17 @@ class _File:
 
     def save(self, path: str) -> None:
         shutil.copy(self.file, path)
+
+
+def _of_server(error: MlflowException | OSError) -> bool:
+    """Say whether the server is at fault, and not what it was asked."""
+    if isinstance(error, MlflowException):
+        status = error.get_http_status_code()
+    elif isinstance(error, requests.HTTPError) and error.response is not None:
+        status = error.response.status_code
+    else:
+        return isinstance(error, requests.RequestException | ConnectionError | TimeoutError)
+    return status >= requests.codes.server_error or status == requests.codes.too_many_requests
 
 
 def _better(tags: Event, event: Event) -> bool:

@@ -12,6 +12,8 @@ from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
 from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
 from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
 
+from seg.contracts import first_line
+
 EVERY_S = 10.0
 
 log = logging.getLogger(__name__)
@@ -38,17 +40,20 @@ class Sampler(threading.Thread):
         """Read and tell, in the thread."""
         step = 0
         while not self._over.wait(EVERY_S):
-            for monitor in self._monitors:
-                monitor.collect_metrics()
-            values = {
-                f"system/{name}": value
-                for monitor in self._monitors
-                for name, value in monitor.aggregate_metrics().items()
-            }
-            for monitor in self._monitors:
-                monitor.clear_metrics()
-            self._tell(values, step)
+            try:
+                self._tell(self._read(), step)
+            except Exception as error:  # noqa: BLE001  nothing here may end the run
+                log.warning("tracking.system_metrics: stopped (%s)", first_line(error))
+                return
             step += 1
+
+    def _read(self) -> dict[str, float]:
+        values: dict[str, float] = {}
+        for monitor in self._monitors:
+            monitor.collect_metrics()
+            values |= {f"system/{name}": v for name, v in monitor.aggregate_metrics().items()}
+            monitor.clear_metrics()
+        return values
 
     def close(self) -> None:
         """Stop reading."""

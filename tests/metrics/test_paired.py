@@ -215,3 +215,13 @@ def test_p_is_corrected_for_the_number_of_pairs():
     np.testing.assert_array_equal(found["p_holm"], holm(found["p"].to_numpy()))
     assert (found["p_holm"] >= found["p"]).all()
     assert found["p_holm"].min() == pytest.approx(min(1, 6 * found["p"].min()))
+
+
+def test_differences_that_only_rounding_tells_apart_are_ties():
+    a = [0.2, 0.1, 0.5, 0.6, 0.8, 0.7]
+    table = pd.DataFrame({"a": a, "b": [value + 0.1 for value in a]})
+    table.index = pd.Index([*"pqrstu"], name="patient")
+    found = differences(table)
+    assert found["p"] == pytest.approx(2 / 2**6)
+    table["b"] = table["a"] + 1e-17
+    assert (differences(table)["equal"], differences(table)["p"]) == (6, 1)

@@ -47,7 +47,7 @@ def test_nothing_before_the_kill_is_lost(writing, tmp_path):
 
 
 def test_another_process_is_refused_while_one_has_it_open(writing, tmp_path):
-    with pytest.raises(SegError, match="its run goes on"):
+    with pytest.raises(SegError, match="in use by another process"):
         Journal(tmp_path)
 
 

@@ -377,12 +377,47 @@ def test_the_alias_best_moves_to_the_better_of_the_same_data(tmp_path, caplog):
     assert "val/dice is undefined, so nothing is registered" in caplog.text
     found = find.fetch_model("models:/organ@best", find.default_uri(tmp_path), tmp_path / "into")
     assert keras.saving.load_model(found).count_params() == 2
-    with pytest.raises(SegError, match="checkpoint: .* no model version at .* is called models:/x"):
-        find.fetch_model("models:/x@best", find.default_uri(tmp_path), tmp_path / "into")
+    uri = find.default_uri(tmp_path)
+    assert find.pinned("models:/organ@best", uri) == "models:/organ/4"
+    for name, said in (
+        ("models:/x@best", "checkpoint: no model models:/x@best at sqlite"),
+        ("models:/organ/77", "checkpoint: .* no model version at .* is called models:/organ/77"),
+        ("models:/organ", "models:/NAME/VERSION is expected. Received: models:/organ$"),
+    ):
+        with pytest.raises(SegError, match=said):
+            find.fetch_model(name, uri, tmp_path / "into")
+
+
+def test_the_alias_never_moves_to_a_model_that_has_not_arrived(tmp_path, caplog):
+    """Its file is gone when it is sent."""
+    inputs = keras.Input((8, 8, 1))
+    model = keras.Model(inputs, keras.layers.Conv2D(1, 1)(inputs))
+    with opened(tmp_path) as run:
+        run.model(model, run.folder / "model.keras", ["keras"])
+        run.register("organ", "val/dice", 0.5, "d")
+    assert [run.journal.events[line]["kind"] for line in run.journal.pending()] == [
+        "model",
+        "register",
+    ]
+    assert "does not take register (its model has not arrived)" in caplog.text
+    client = mlflow.MlflowClient(find.default_uri(tmp_path))
+    assert not client.search_model_versions("name='organ'")
+    model.save(run.folder / "model.keras")
+    assert resend(run.folder) == (2, 0)
+    assert client.get_model_version_by_alias("organ", "best").version == 1
+
+
+def test_a_store_that_cannot_be_read_stops_nothing(tmp_path, caplog, capfd):
+    (tmp_path / "mlflow.db").write_bytes(b"garbage" * 1000)
+    with opened(tmp_path) as run:
+        tell(run, [1])
+    assert len(run.journal.pending()) == len(run.journal.events)
+    assert "tracking: the server opens no run" in caplog.text
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_run_that_goes_on_sends_for_itself(tmp_path):
-    with opened(tmp_path) as run, pytest.raises(SegError, match="its run goes on"):
+    with opened(tmp_path) as run, pytest.raises(SegError, match="in use by another process"):
         subprocess_sync(run.folder)
 
 

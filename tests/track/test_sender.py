@@ -8,7 +8,7 @@ import pytest
 
 from seg.track import sender
 from seg.track.journal import Journal
-from seg.track.sender import Sender
+from seg.track.sender import Sender, Unanswered
 
 
 class Remote:
@@ -19,7 +19,7 @@ class Remote:
 
     def deliver(self, event):
         if not self.up:
-            raise ConnectionError("nobody there")
+            raise Unanswered("nobody there")
         if event["n"] in self.disliked:
             raise ValueError("not this")
         self.got.append(event["n"])
@@ -105,7 +105,7 @@ def test_an_event_that_a_living_server_refuses_holds_up_no_other(journal, remote
     sending(journal, remote, 4).close()
     assert remote.got == [0, 2, 3]
     assert journal.pending() == [1]
-    assert caplog.text.count("does not take this metrics (not this)") == 1
+    assert caplog.text.count("does not take metrics (not this)") == 1
 
 
 def test_what_was_refused_is_tried_again_at_the_end(journal, remote, caplog):
@@ -127,13 +127,44 @@ def test_without_a_run_nothing_else_is_tried(journal, remote, caplog):
     assert "opens no run" in caplog.text
 
 
-def test_closing_does_not_wait_for_ever_for_a_call_that_hangs(journal, remote, monkeypatch):
-    monkeypatch.setattr(sender, "PATIENCE_S", 0.2)
+class Slow(Remote):
+    """Alive, but what is asked of it fails after a while, as a request that times out."""
+
+    def deliver(self, event):
+        if event["n"] in self.disliked:
+            time.sleep(0.05)
+            raise Unanswered("too slow")
+        return super().deliver(event)
+
+
+def test_a_server_that_fails_at_one_kind_gets_the_others_and_does_not_hold_up_the_end(
+    journal, monkeypatch, caplog
+):
+    monkeypatch.setattr(sender, "FIRST_PAUSE_S", 0.01)
+    remote = Slow()
+    remote.disliked = {0, *range(2, 40)}
+    thread = Sender(journal, remote.deliver, remote.answers)
+    thread.start()
+    thread.add(journal.append({"kind": "open", "n": -1}))
+    for n in range(40):
+        thread.add(journal.append({"kind": "artifact", "n": n}))
+    thread.add(journal.append({"kind": "close", "n": 40}))
+    thread.close()
+    assert remote.got[0] == -1
+    assert 40 in remote.got
+    assert not {*range(2, 40)} & {*remote.got}
+    assert len(journal.pending()) >= 38
+    assert caplog.text.count("does not take artifact (too slow)") == 1
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_closing_does_not_wait_for_ever_for_a_call_that_hangs(journal, remote):
     forever = threading.Event()
     thread = Sender(journal, lambda event: forever.wait(20), remote.answers)
     thread.start()
     tell(journal, thread, range(2))
-    thread.close()
+    thread.close(patience_s=0.2)
     assert journal.pending() == [0, 1]
     forever.set()
     thread.join(5)

@@ -1,0 +1,171 @@
+"""The stages of an experiment, from its model and its cases to what they leave in the folder."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import keras
+from omegaconf import DictConfig, OmegaConf
+
+from seg import describe, evaluate, parts, predict, reproduce, runfolder, summary, train
+from seg.build import build
+from seg.config import classes, image_size
+from seg.contracts import Augment, Case, Splits
+from seg.data import cache, digest, pipeline
+from seg.data import split as splitting
+from seg.figures import plots
+from seg.models import saved
+
+if TYPE_CHECKING:
+    from seg.track.run import MlflowRun
+
+log = logging.getLogger(__name__)
+
+
+def split(
+    cfg: DictConfig, checkpoint: Path | None, folder: Path, tracker: MlflowRun
+) -> tuple[Splits | None, dict[str, dict]]:
+    """Divide the cases, and leave in the folder and with the tracker which they are.
+
+    Returns:
+        The cases, and by side of the split their digest and number; None and nothing where no
+        stage reads any.
+    """
+    stages = names(cfg)
+    if stages == ["summary"]:
+        return None, {}
+    splits = parts.splits(cfg, stages, checkpoint)
+    data = {side: digest.contents(cases) for side, cases in splits.sides().items() if cases}
+    runfolder.write_json(folder / "splits.json", splitting.as_json(splits))
+    runfolder.write_json(folder / "data.json", data)
+    tracker.dataset(cfg.dataset.name, str(Path(cfg.dataset.root).resolve()), data)
+    tracker.tags({"data.leakage": str(bool(splits.leaks)).lower()})
+    return splits, data
+
+
+def run(
+    cfg: DictConfig,
+    model: keras.Model | None,
+    splits: Splits | None,
+    folder: Path,
+    tracker: MlflowRun,
+) -> dict[str, float]:
+    """Run the stages and return what they have measured, as in summary.json.
+
+    Args:
+        cfg: validated.
+        model: None where no stage uses one.
+        splits: as `split` returns them.
+        folder: of the run.
+        tracker: is told of it.
+    """
+    stages, results = {*names(cfg)}, {}
+    augment = parts.augment(cfg, model) if {"describe", "train"} & stages else None
+    if "summary" in stages:
+        results |= summary.summarize(model, folder / "summary", parts.input_shape(cfg))
+    if "describe" in stages:
+        results |= _describe(cfg, splits, augment, folder)
+    if "train" in stages:
+        results |= _train(cfg, model, splits, augment, folder, tracker)
+        model = saved.drop_training_state(folder / "model.keras")
+        results |= _validate(cfg, model, splits.valid) if splits.valid else {}
+        if cfg.tracking.log_model:
+            tracker.model(model, folder / "model.keras", reproduce.requirements())
+    if {"evaluate", "infer"} & stages:
+        results |= _test(cfg, model, splits.test, folder, tracker)
+    return results
+
+
+def names(cfg: DictConfig) -> list[str]:
+    """Return the stages as they are typed."""
+    return [stage.name for stage in cfg.stages]
+
+
+def _describe(
+    cfg: DictConfig, splits: Splits, augment: Augment | None, folder: Path
+) -> dict[str, float]:
+    looks = (cfg.dataset.channels, classes(cfg))
+    results = describe.describe(splits, *looks, folder / "describe")
+    if splits.train and augment:
+        slices = cache.load(splits.train, image_size(cfg), *looks, "off", folder)
+        describe.augmented(splits.train, slices, augment, cfg.seed, folder / "describe")
+    return results
+
+
+def _train(
+    cfg: DictConfig,
+    model: keras.Model,
+    splits: Splits,
+    augment: Augment | None,
+    folder: Path,
+    tracker: MlflowRun,
+) -> dict[str, float]:
+    """Fit, leave model.keras, history.csv and the curves in the folder, return how it went."""
+    data, plan = cfg.dataset, OmegaConf.to_object(cfg.trainer)
+    how = (image_size(cfg), data.channels, classes(cfg), data.cache.name, folder)
+    with model.distribute_strategy.scope():
+        model.compile(
+            optimizer=build("optimizer", cfg.optimizer),
+            loss=build("loss", cfg.loss),
+            metrics=list(build("metrics", cfg.metrics).values()),
+            jit_compile=plan.jit_compile,
+        )
+    learned = splitting.thinned(splits.train, data.empty_ratio, cfg.seed)
+    slices, valid = cache.load(learned, *how), cache.load(splits.valid, *how)
+    batches = pipeline.endless(slices, plan.batch_size, cfg.seed, augment)
+    steps = plan.steps_per_epoch or math.ceil(len(slices.ids) / plan.batch_size)
+    for side, cases, n in (
+        ("train", learned, len(slices.ids)),
+        ("valid", splits.valid, len(valid.ids)),
+    ):
+        log.info("%s: %d slices of %d patients", side, n, len({case.patient for case in cases}))
+    summary = train.fit(model, batches, steps, valid, plan, folder, tracker)
+    plots.curves(folder / "history.csv", summary["best/epoch"], folder / "figures")
+    return summary
+
+
+def _predictions(cfg: DictConfig, model: keras.Model, cases: tuple[Case, ...]) -> Iterator:
+    return predict.predict_cases(
+        model, cases, image_size(cfg), classes(cfg), cfg.trainer.batch_size
+    )
+
+
+def _validate(cfg: DictConfig, model: keras.Model, cases: tuple[Case, ...]) -> dict[str, float]:
+    rows = evaluate.score_cases(_predictions(cfg, model, cases), classes(cfg).names)
+    return evaluate.summarize(rows, "val")
+
+
+def _test(
+    cfg: DictConfig,
+    model: keras.Model,
+    cases: tuple[Case, ...],
+    folder: Path,
+    tracker: MlflowRun,
+) -> dict[str, float]:
+    """Predict the test cases once, for scores, for pictures, or for both."""
+    stages = names(cfg)
+    predictions = _predictions(cfg, model, cases)
+    if "infer" in stages:
+        predictions = predict.saved(predictions, folder, classes(cfg))
+    hardest = predict.Hardest()
+    rows = evaluate.score_cases(hardest.watch(predictions), classes(cfg).names)
+    if "evaluate" not in stages:
+        return {}
+    evaluate.write_rows(rows, folder / "cases.csv")
+    tracker.table(evaluate.write_table(rows, folder / "cases.json"))
+    summary = evaluate.summarize(rows, "test")
+    interval = (summary["test/dice_ci_low"], summary["test/dice_ci_high"])
+    log.info(
+        "test: Dice %.4f (95%% interval %.4f to %.4f) over %d patients",
+        *(summary["test/dice"], *interval, summary["test/patients"]),
+    )
+    for name in classes(cfg).names:
+        log.info("test: Dice of %s %.4f", name, summary[f"test/dice_{name}"])
+    figures = folder / "figures"
+    plots.case_scores(rows, "dice", summary["test/dice"], interval, figures / "test_dice.png")
+    hardest.draw(evaluate.extremes(rows), figures / "worst_best.png", classes(cfg))
+    return summary
