@@ -30,6 +30,12 @@ SMALL = (
     "trainer.epoch_images=1",
 )
 TINY = FEW + SMALL
+LONG = ("test_readme.py", "test_run.py", "test_whole_run.py", "test_datasets.py")
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files that start processes for minutes: no worker is left alone with them."""
+    items.sort(key=lambda item: item.path.name not in LONG)
 
 
 @pytest.fixture(autouse=True)

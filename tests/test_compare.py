@@ -530,20 +530,3 @@ def test_the_command_starts_without_what_learns_and_what_tracks():
     heavy = "{'tensorflow', 'keras', 'mlflow'}"
     code = f"import sys, seg.compare; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
-
-
-def test_the_same_seed_twice_makes_no_difference_and_mlflow_knows_both(experiment, tmp_path):
-    first, second = (experiment("trainer.epochs=1")[1] for _ in range(2))
-    uri = find.default_uri(tmp_path / "outputs")
-    words = ["params.dataset = 'phantom'", "--uri", uri, "--out", str(tmp_path / "out")]
-    assert compare.main(words) == 0
-    assert (tmp_path / "out" / "slices.png").is_file()
-    found = pd.read_csv(tmp_path / "out" / "runs.csv")
-    assert found["folder"].tolist() == [str(first.resolve()), str(second.resolve())]
-    reported = json.loads(Path(first, "summary.json").read_text())["test/dice"]
-    assert found["common_mean"].tolist() == pytest.approx([reported] * 2)
-    assert pd.read_csv(tmp_path / "out" / "pairs.csv").loc[0, "mean_difference"] == 0
-    client = mlflow.MlflowClient(uri)
-    told = client.search_runs(["1"], "attributes.run_name LIKE 'comparison%'")[0]
-    sent = {file.path for file in client.list_artifacts(told.info.run_id)}
-    assert sent >= {"runs.csv", "pairs.csv", "cases.csv", "comparison.png", "slices.png"}

@@ -5,6 +5,7 @@ import shutil
 import tarfile
 from pathlib import Path
 
+import mlflow
 import pandas as pd
 import pytest
 from omegaconf import OmegaConf
@@ -80,7 +81,13 @@ def test_an_earlier_run_again_and_both_compared(readme_runs, readme_words, comma
     (query,) = [line for line in readme_words("compare") if "=" in line[0]]
     done = command(*query, module="compare")
     assert done.returncode == 0, done.stderr
-    assert len(pd.read_csv(tmp_path / done.stdout.splitlines()[-1] / "runs.csv")) == 3
+    folder = tmp_path / done.stdout.splitlines()[-1]
+    assert len(pd.read_csv(folder / "runs.csv")) == 3
+    assert pd.read_csv(folder / "pairs.csv").loc[0, "mean_difference"] == 0
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    (told,) = client.search_runs(["1"], "attributes.run_name LIKE 'comparison%'")
+    sent = {file.path for file in client.list_artifacts(told.info.run_id)}
+    assert sent == {"runs.csv", "pairs.csv", "cases.csv", "comparison.png", "slices.png"}
 
 
 def test_the_summary_of_a_model_works(readme_runs, command, tmp_path):

@@ -281,13 +281,6 @@ def test_a_loss_that_is_not_finite_fails_the_run_with_its_traceback(experiment, 
     assert "SegError: loss is" in Path(path).read_text()
 
 
-def test_a_dead_tracking_server_costs_no_result(experiment, caplog):
-    _, folder = experiment("tracking.uri=http://127.0.0.1:9")
-    assert "tracking: no answer; the run goes on" in caplog.text
-    assert f"python -m seg.sync {folder} sends them" in caplog.text
-    assert {path.name for path in folder.iterdir()} >= FILES
-
-
 def test_a_terminated_run_is_marked_killed_and_keeps_its_files(tmp_path, tiny):
     process = subprocess.Popen(
         [sys.executable, "-m", "seg.run", *tiny, "trainer.epochs=1000"],

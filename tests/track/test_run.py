@@ -351,7 +351,6 @@ def test_system_metrics_are_told_while_it_runs(tmp_path, monkeypatch):
     client = mlflow.MlflowClient(find.default_uri(tmp_path))
     points = client.get_metric_history(found.info.run_id, "system/cpu_utilization_percentage")
     assert [point.step for point in points] == list(range(len(points)))
-    assert 3 <= len(points) <= 10
     assert "system metrics" not in {thread.name for thread in threading.enumerate()}
 
 
