@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from seg.contracts import Case, Slice
+from seg.data.prepared import sha256
 
 LETTERS = 36
 
@@ -32,10 +32,5 @@ def contents(cases: Sequence[Case]) -> dict[str, object]:
 
 
 def _entry(case: Case, slice_: Slice) -> str:
-    files = _sha256(slice_.image), _sha256(slice_.mask)
+    files = sha256(slice_.image), sha256(slice_.mask)
     return "\t".join((case.patient, case.volume, slice_.id, *files))
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

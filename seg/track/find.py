@@ -31,7 +31,7 @@ CHARTS = f"{WORKFLOW}&compareRunsMode=CHART&orderByKey=metrics.%60val%2Fdice%60&
 
 def default_uri(outputs: Path) -> str:
     """Return MLFLOW_TRACKING_URI, else a SQLite file in `outputs`."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{outputs.resolve() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"{FILE}{outputs.resolve() / 'mlflow.db'}"
 
 
 def absolute(uri: str) -> str:
