@@ -99,6 +99,16 @@ class Tracking:
 
 
 @dataclass
+class Sweep:
+    """Knobs of a sweep, and what its jobs are told."""
+
+    resume: str | None = MISSING
+    retry: bool = MISSING
+    slots: int | None = MISSING
+    job: int | None = MISSING
+
+
+@dataclass
 class Config:
     """An experiment: fixed knobs typed, replaceable parts free (their signature is their type)."""
 
@@ -115,6 +125,7 @@ class Config:
     checkpoint: str | None = MISSING
     objective: str = MISSING
     rerun: str | None = MISSING
+    sweep: Sweep = field(default_factory=Sweep)
     paths: Paths = field(default_factory=Paths)
 
 
@@ -263,15 +274,16 @@ def _contradictions(cfg: DictConfig) -> list[tuple[bool, str]]:
         *(
             (
                 value is not None and value < least,
-                f"trainer.{key} must be {least} or more. Received: {value}",
+                f"{key} must be {least} or more. Received: {value}",
             )
             for key, least, value in (
-                ("epochs", 1, trainer.epochs),
-                ("batch_size", 1, trainer.batch_size),
-                ("steps_per_epoch", 1, trainer.steps_per_epoch),
-                ("early_stop_patience", 1, trainer.early_stop_patience),
-                ("lr_patience", 1, trainer.lr_patience),
-                ("epoch_images", 0, trainer.epoch_images),
+                ("sweep.slots", 1, cfg.sweep.slots),
+                ("trainer.epochs", 1, trainer.epochs),
+                ("trainer.batch_size", 1, trainer.batch_size),
+                ("trainer.steps_per_epoch", 1, trainer.steps_per_epoch),
+                ("trainer.early_stop_patience", 1, trainer.early_stop_patience),
+                ("trainer.lr_patience", 1, trainer.lr_patience),
+                ("trainer.epoch_images", 0, trainer.epoch_images),
             )
         ),
         (
@@ -374,6 +386,11 @@ def explain(error: BaseException) -> str:
         return f"{several[1]}: several values are a sweep, -m is to be added; a list is [a,b]"
     unknown = re.search(r"Key '([^']+)' (?:is )?not in '?(\w+)'?", text)
     choice = re.search(r"Could not find '([\w/]+)/([^'/]+)'", text)
+    if choice and choice[1] == "hydra/launcher":
+        return (
+            f"hydra/launcher={choice[2]}: no such launcher is installed; joblib is, and "
+            "pip install -e '.[slurm]' brings submitit_slurm and submitit_local"
+        )
     if choice:
         group, name = choice.groups()
         options = sorted(path.stem for path in Path(conf_dir(), group).glob("*.yaml"))
@@ -388,7 +405,9 @@ def explain(error: BaseException) -> str:
 def _unknown_key(name: str, owner: str, text: str) -> str:
     full_key = re.search(r"full_key: (\S+)", text)
     key = full_key[1] if full_key else name
-    schema = {c.__name__: c for c in (Config, Dataset, About, Trainer, Tracking, Paths)}.get(owner)
+    schema = {c.__name__: c for c in (Config, Dataset, About, Trainer, Tracking, Sweep, Paths)}.get(
+        owner
+    )
     files = Path(conf_dir()).glob(f"{key.partition('.')[0]}/*.yaml")
     in_files = {k for file in files for k in re.findall(r"^ *(\w+):", file.read_text(), re.M)}
     known = list(schema.__dataclass_fields__) if schema else sorted(in_files)

@@ -15,6 +15,15 @@ class SegError(Exception):
     """A mistake a user can mend; the message says what, the value received, and what to do."""
 
 
+class Pruned(Exception):
+    """A trial of a search was stopped, since others did better after as many epochs."""
+
+    def __init__(self, epoch: int, value: float) -> None:
+        """Say after which epoch, and what the judged curve was then."""
+        super().__init__(f"after epoch {epoch}, at {value:.4f}")
+        self.epoch, self.value = epoch, value
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, or the error itself where it has none."""
     return next(iter(str(error).strip().splitlines()), repr(error))

@@ -6,14 +6,55 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 
+import pandas as pd
+
 from seg.contracts import Scores
 
+MOST_JOBS = 30
 SIDES = {"test": "Test", "val": "Validation"}
 
 
 def command(overrides: Sequence[str]) -> str:
     """Return what repeats a run, as it is typed in a shell."""
     return " ".join(["python -m seg.run", *map(shlex.quote, overrides)])
+
+
+def counts(table: pd.DataFrame) -> str:
+    """Count the jobs of a sweep by how they ended: "10 finished, 2 failed"."""
+    states = table["state"].value_counts() if len(table) else {}
+    return ", ".join(f"{n} {state}" for state, n in states.items()) or "no job has begun"
+
+
+def of_sweep(
+    words: Sequence[str], said: str, table: pd.DataFrame, params: Sequence[str], objective: str
+) -> str:
+    """Write of a sweep its command, how its jobs ended, and the first of its table.
+
+    Args:
+        words: of the command line.
+        said: how the jobs ended, see `counts`.
+        table: a row per job, the best first, with the columns job, state, said, those of the
+            parameters and of the objective and its interval.
+        params: that were swept.
+        objective: by which the jobs are judged.
+    """
+    parts = [f"Jobs: {said}.", f"```\n{command(words)}\n```"]
+    if len(table):
+        head = ["job", *params, f"{objective} (95% interval)"]
+        lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+        for row in table[:MOST_JOBS].to_dict("records"):
+            scored = row["state"] == "finished"
+            last = (
+                _mean_and_interval(row, objective)
+                if scored
+                else f"{row['state']}: {row['said']}".removesuffix(": ")
+            )
+            cells = [str(row["job"]), *(str(row[name]) for name in params), last]
+            lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
+        parts.append("\n".join(lines))
+    if len(table) > MOST_JOBS:
+        parts.append(f"The first {MOST_JOBS} of {len(table)}, see results.csv.")
+    return "\n\n".join(parts) + "\n"
 
 
 def report(

@@ -12,14 +12,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import keras
-
 CODE = (":/seg", ":/conf")
 PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "mlflow")
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy, TensorFlow and Keras, and forget the layers of an earlier job."""
+    """Seed Python, NumPy, TensorFlow and Keras, and forget the layers of an earlier run."""
+    import keras  # here, since a sweep tells its provenance without TensorFlow
+
     keras.utils.clear_session(free_memory=True)
     keras.utils.set_random_seed(seed)
 

@@ -66,7 +66,7 @@ def words(arguments: Sequence[str]) -> list[str]:
     Raises:
         SegError: there is no such run, or a word cannot stand beside it.
     """
-    given = {_key(word): word.partition("=")[2].strip("'\"") for word in arguments}
+    given = {key_of(word): word.partition("=")[2].strip("'\"") for word in arguments}
     if given.get("rerun", "null") == "null":
         return [*arguments]
     if not given["rerun"]:
@@ -83,8 +83,12 @@ def uri(given: Mapping[str, str]) -> str:
     """Return where runs are looked for, as the words of a command line say."""
     from seg.track import find
 
-    outputs = given.get("paths.outputs") or os.environ.get("SEG_OUTPUTS") or "outputs"
-    return given.get("tracking.uri") or find.default_uri(Path(outputs))
+    return given.get("tracking.uri") or find.default_uri(outputs(given))
+
+
+def outputs(given: Mapping[str, str]) -> Path:
+    """Return where runs lie, as the words of a command line say."""
+    return Path(given.get("paths.outputs") or os.environ.get("SEG_OUTPUTS") or "outputs")
 
 
 def merged(
@@ -102,7 +106,7 @@ def merged(
     """
     plain = (OmegaConf.to_container(cfg, enum_to_str=True) for cfg in (before, base, now))
     cfg = OmegaConf.create(_merged(*plain))
-    for key in (*PLACES, *map(_key, typed)):
+    for key in (*PLACES, *map(key_of, typed)):
         if (value := OmegaConf.select(now, key, default=_ABSENT)) is not _ABSENT:
             OmegaConf.update(cfg, key, value, merge=False, force_add=True)
     return cfg
@@ -128,12 +132,17 @@ def _merged(before: Any, base: Any, now: Any) -> Any:  # noqa: ANN401  what YAML
     return {key: value for key, value in values.items() if value is not _ABSENT}
 
 
+def key_of(word: str) -> str:
+    """Return what a word of a command line sets."""
+    return word.lstrip("+~").partition("=")[0]
+
+
 def _replaced(word: str, arguments: Sequence[str]) -> bool:
     """Say whether an earlier word is said anew, or is of a part that is replaced."""
-    key = _key(word)
+    key = key_of(word)
     # What + has added is still to be there when another value is set.
-    anew = [_key(one) for one in arguments if not word.startswith("+") or one.startswith("+")]
-    return key in anew or any(key.startswith(f"{_key(one)}.") for one in arguments)
+    anew = [key_of(one) for one in arguments if not word.startswith("+") or one.startswith("+")]
+    return key in anew or any(key.startswith(f"{key_of(one)}.") for one in arguments)
 
 
 def _find(name: str, uri: str) -> Earlier:
@@ -144,10 +153,6 @@ def _find(name: str, uri: str) -> Earlier:
     with tempfile.TemporaryDirectory() as folder:
         find.fetch_files(name, "rerun", FILES, uri, Path(folder))
         return _read(Path(folder))
-
-
-def _key(word: str) -> str:
-    return word.lstrip("+~").partition("=")[0]
 
 
 def _read(folder: Path) -> Earlier:

@@ -8,17 +8,20 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from seg import parts, rerun, runfolder
+from seg import parts, rerun, resume, runfolder
+from seg.build import build
 from seg.config import (
     CONFIG_ERRORS,
     MODEL_STAGES,
@@ -26,20 +29,32 @@ from seg.config import (
     explain,
     validate,
 )
-from seg.contracts import SegError
+from seg.contracts import SegError, first_line
+from seg.jobs import apart, record, slots
 
-NOTE = "mlflow.note.content"
+JOB = "sweep.job"
+SCORES = ("val/", "best/")
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Job:
-    """What the command line knows beyond the config: its overrides, and the sweep's folder."""
+    """What the command line knows beyond the config.
+
+    Attributes:
+        augment: choice of that group.
+        overrides: words that compose the config.
+        sweep: folder of the sweep that it is a job of.
+        number: within the sweep.
+        search: of a trial, what `seg.jobs.study.Prune` takes, but the pruner as a config.
+    """
 
     augment: str = ""
     overrides: tuple[str, ...] = ()
     sweep: Path | None = None
+    number: int | None = None
+    search: Mapping[str, Any] | None = None
 
 
 def run(cfg: DictConfig, folder: Path, job: Job = Job()) -> float:  # noqa: B008
@@ -52,14 +67,14 @@ def run(cfg: DictConfig, folder: Path, job: Job = Job()) -> float:  # noqa: B008
     with runfolder.stderr_to(folder / "run.log"):
         from seg import devices, params, report, reproduce, stages
         from seg.track import find
-        from seg.track.run import Target, start
+        from seg.track.run import NOTE, Target, start
 
     outputs = Path(cfg.paths.outputs)
     target = Target(
         find.absolute(cfg.tracking.uri or find.default_uri(outputs)),
         cfg.tracking.experiment,
         outputs,
-        job.sweep and job.sweep.name,
+        job.sweep and resume.identity(job.sweep),
     )
     reproduce.seed_everything(cfg.seed)
     devices.set_numerics(cfg.trainer.precision.name, cfg.trainer.deterministic)
@@ -68,6 +83,8 @@ def run(cfg: DictConfig, folder: Path, job: Job = Job()) -> float:  # noqa: B008
     cfg.checkpoint = find.pinned(cfg.checkpoint, target.uri)
     OmegaConf.save(cfg, folder / "config.yaml")
     tags = reproduce.provenance(folder, job.overrides) | {"devices": devices.describe(strategy)}
+    if job.sweep:
+        tags |= {"mlflow.source.name": report.command(job.overrides), JOB: str(job.number)}
     about = {NOTE: report.report(job.overrides, {}, {}, tags)}
     label, names = f"{params.label(cfg)} {folder.name[-6:]}", stages.names(cfg)
     with start(folder, target, label, tags | about, cfg.tracking.system_metrics) as tracker:
@@ -79,7 +96,7 @@ def run(cfg: DictConfig, folder: Path, job: Job = Job()) -> float:  # noqa: B008
         if cfg.rerun:
             was = rerun.earlier(cfg.rerun, target.uri)
             rerun.warn_of_differences(cfg.rerun, was, tags, data)
-        results = stages.run(cfg, model, splits, folder, tracker)
+        results = stages.run(cfg, model, splits, folder, tracker, _callbacks(job))
         runfolder.write_json(folder / "summary.json", results)
         tracker.metrics(results)
         text = report.report(job.overrides, results, data, tags, splits.leaks if splits else ())
@@ -88,9 +105,24 @@ def run(cfg: DictConfig, folder: Path, job: Job = Job()) -> float:  # noqa: B008
         judged = (results.get(cfg.objective, math.nan), data.get("valid", {}).get("digest", ""))
         if cfg.tracking.register and not job.sweep:
             tracker.register(cfg.tracking.register, cfg.objective, *judged)
-    if job.sweep:
-        runfolder.note_job(job.sweep, folder, *judged)
+        if job.sweep:
+            scores = {key: value for key, value in results.items() if key.startswith(SCORES)}
+            begun = record.Record(job.number, job.overrides, folder=str(folder.resolve()))
+            known = {"objective": judged[0], "data": judged[1], "scores": scores}
+            record.write(job.sweep, begun.ends(record.FINISHED, **known))
     return judged[0]
+
+
+def _callbacks(job: Job) -> list:
+    """Return what a trial of a search is trained under."""
+    if not job.search:
+        return []
+    from seg import train
+    from seg.jobs.prune import Prune
+
+    pruner = build("hydra.sweeper.pruner", OmegaConf.create(job.search["pruner"]))
+    curve = train.keras_name(job.search["curve"])
+    return [Prune(**{**job.search, "pruner": pruner, "curve": curve})]
 
 
 def new_folder(cfg: DictConfig) -> Path:
@@ -104,22 +136,62 @@ def new_folder(cfg: DictConfig) -> Path:
 @hydra.main(version_base="1.3", config_path=conf_dir(), config_name="config")
 def main(cfg: DictConfig) -> float:
     """Validate, make the run's folder, run, print the folder; return the objective to sweepers."""
-    cfg = validate(cfg)
     hydra_job = HydraConfig.get()
-    if cfg.rerun:
-        cfg = _as_before(cfg)
-    multirun = hydra_job.mode == RunMode.MULTIRUN
-    job = Job(
-        augment=hydra_job.runtime.choices["augment"],
-        overrides=tuple(hydra_job.overrides.task),
-        sweep=Path(hydra_job.sweep.dir) if multirun else None,
-    )
+    words = [word for word in hydra_job.overrides.task if not word.startswith("sweep.")]
+    job = Job(hydra_job.runtime.choices["augment"], tuple(words))
+    if hydra_job.mode == RunMode.MULTIRUN:
+        return _apart(cfg, job, hydra_job)
+    cfg = _complete(cfg)
     folder = new_folder(cfg)
     with runfolder.logged(folder):
         log.info("run folder %s", folder)
         value = run(cfg, folder, job)
     sys.stdout.write(f"{folder}\n")
     return value
+
+
+def _apart(cfg: DictConfig, job: Job, hydra_job: DictConfig) -> float:
+    """Run a job of a sweep in a process of its own, unless it has ended before."""
+    sweep, number = Path(hydra_job.sweep.dir).resolve(), cfg.sweep.job
+    begun = record.Record(number, job.overrides)
+    known = record.read(sweep, number)
+    if known and known.ended:
+        return known.objective
+    at_once = cfg.sweep.slots or hydra_job.launcher.get("n_jobs")
+    try:
+        cfg = _complete(cfg)
+        with slots.leased(at_once, sweep) if at_once else nullcontext(slots.Slot()) as slot:
+            told = {
+                "config": OmegaConf.to_yaml(cfg),
+                "augment": job.augment,
+                "overrides": job.overrides,
+                "sweep": str(sweep),
+                "number": number,
+                "search": _search(hydra_job, number),
+                "slot": asdict(slot),
+            }
+            ended = apart.run(sweep, begun, told, named=bool(at_once))
+    except Exception as error:
+        record.write(sweep, begun.ends(record.FAILED, said=first_line(error)))
+        raise
+    sys.stdout.write(f"{ended.folder}\n")
+    return ended.objective
+
+
+def _search(hydra_job: DictConfig, number: int) -> dict[str, Any] | None:
+    """Return by what a trial of a search is stopped early, if by anything."""
+    sweeper = hydra_job.sweeper
+    if not sweeper.get("pruner"):
+        return None
+    name = resume.identity(Path(hydra_job.sweep.dir))
+    told = {"study": name, "url": sweeper.storage, "trial": number, "curve": sweeper.prune_on}
+    return {**told, "pruner": OmegaConf.to_container(sweeper.pruner)}
+
+
+def _complete(cfg: DictConfig) -> DictConfig:
+    """Validate; of a rerun, take from the earlier config what the command line does not change."""
+    cfg = validate(cfg)
+    return _as_before(cfg) if cfg.rerun else cfg
 
 
 def _as_before(cfg: DictConfig) -> DictConfig:
@@ -133,7 +205,7 @@ def _as_before(cfg: DictConfig) -> DictConfig:
     return validate(rerun.merged(was.config, base, cfg, typed))
 
 
-def _say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Print one sentence for an error; who sets HYDRA_FULL_ERROR=1 gets the traceback."""
     if kind is BrokenPipeError:
         return
@@ -155,17 +227,22 @@ def _say(kind: type[BaseException], error: BaseException, trace: TracebackType |
     sys.stderr.write(f"error: {sentence}{notes}\n")
 
 
-def cli() -> None:
-    """Run `main` with the log on standard error and errors as sentences."""
+def prepare() -> None:
+    """Have the log on standard error, and SIGTERM do what Ctrl-C does."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for chatty in ("alembic", "mlflow", "absl", "tensorflow"):
+    for chatty in ("alembic", "mlflow", "absl", "tensorflow", "hydra", "hydra_plugins"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def cli() -> None:
+    """Run `main` with errors as sentences."""
+    prepare()
     if "HYDRA_FULL_ERROR" not in os.environ:
-        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra lets errors through, to be said by _say
-        sys.excepthook = _say
-    sys.argv[1:] = rerun.words(sys.argv[1:])
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra lets errors through, to be said by `say`
+        sys.excepthook = say
+    sys.argv[1:] = resume.words(rerun.words(sys.argv[1:]))
     # Hydra takes -m in the first place only.
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
     main()

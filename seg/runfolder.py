@@ -13,8 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-JOBS = "jobs.jsonl"
-
 log = logging.getLogger(__name__)
 
 
@@ -65,23 +63,3 @@ def write_json(path: Path, values: dict) -> None:
         for key, value in values.items()
     }
     path.write_text(json.dumps(finite, indent=2, allow_nan=False) + "\n")
-
-
-def note_job(sweep: Path, folder: Path, objective: float, data: str) -> None:
-    """Write down in a sweep's folder that one of its jobs is done.
-
-    Args:
-        sweep: folder of the sweep.
-        folder: of the job's run.
-        objective: NaN where none was computed.
-        data: digest of what it was computed on.
-    """
-    entry = {"folder": str(folder.resolve()), "objective": objective, "data": data}
-    with (sweep / JOBS).open("a") as jobs:
-        jobs.write(json.dumps(entry) + "\n")
-
-
-def jobs(sweep: Path) -> list[dict]:
-    """Return what `note_job` has written; nothing where no job is done."""
-    file = sweep / JOBS
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []

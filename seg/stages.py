@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +53,7 @@ def run(
     splits: Splits | None,
     folder: Path,
     tracker: MlflowRun,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> dict[str, float]:
     """Run the stages and return what they have measured, as in summary.json.
 
@@ -62,6 +63,7 @@ def run(
         splits: as `split` returns them.
         folder: of the run.
         tracker: is told of it.
+        callbacks: to train under, besides the usual.
     """
     stages, results = {*names(cfg)}, {}
     augment = parts.augment(cfg, model) if {"describe", "train"} & stages else None
@@ -70,7 +72,7 @@ def run(
     if "describe" in stages:
         results |= _describe(cfg, splits, augment, folder)
     if "train" in stages:
-        results |= _train(cfg, model, splits, augment, folder, tracker)
+        results |= _train(cfg, model, splits, augment, folder, tracker, callbacks)
         model = saved.drop_training_state(folder / "model.keras")
         results |= _validate(cfg, model, splits.valid) if splits.valid else {}
         if cfg.tracking.log_model:
@@ -103,6 +105,7 @@ def _train(
     augment: Augment | None,
     folder: Path,
     tracker: MlflowRun,
+    callbacks: Sequence[keras.callbacks.Callback],
 ) -> dict[str, float]:
     """Fit, leave model.keras, history.csv and the curves in the folder, return how it went."""
     data, plan = cfg.dataset, OmegaConf.to_object(cfg.trainer)
@@ -123,7 +126,7 @@ def _train(
         ("valid", splits.valid, len(valid.ids)),
     ):
         log.info("%s: %d slices of %d patients", side, n, len({case.patient for case in cases}))
-    summary = train.fit(model, batches, steps, valid, plan, folder, tracker)
+    summary = train.fit(model, batches, steps, valid, plan, folder, tracker, callbacks)
     plots.curves(folder / "history.csv", summary["best/epoch"], folder / "figures")
     return summary
 

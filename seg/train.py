@@ -9,6 +9,7 @@ import logging
 import math
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ def fit(
     plan: Trainer,
     folder: Path,
     tracker: Tracker,
+    more: Sequence[keras.callbacks.Callback] = (),
 ) -> dict[str, float]:
     """Train a compiled model and leave model.keras (its best epoch) and history.csv in a folder.
 
@@ -49,6 +51,7 @@ def fit(
         plan: epochs, monitored curve, patience.
         folder: of the run.
         tracker: is told of every epoch.
+        more: callbacks, called after those of here.
 
     Returns:
         What `History.summary` returns.
@@ -57,7 +60,7 @@ def fit(
         SegError: the loss is not finite.
     """
     history = History(folder / "history.csv", steps * plan.batch_size, plan, tracker)
-    watch = {"monitor": _keras_name(plan.monitor), "mode": _best(plan.monitor)}
+    watch = {"monitor": keras_name(plan.monitor), "mode": _best(plan.monitor)}
     callbacks = [
         StopNonFinite(),
         history,
@@ -74,6 +77,7 @@ def fit(
         callbacks.append(keras.callbacks.EarlyStopping(patience=plan.early_stop_patience, **watch))
     if sys.stderr.isatty():
         callbacks.append(ProgressBar())
+    callbacks += more
     replicas = model.distribute_strategy.num_replicas_in_sync
     model.fit(
         batches,
@@ -263,6 +267,7 @@ def _our_name(name: str) -> str:
     return f"val/{name[4:]}" if name.startswith("val_") else f"train/{name}"
 
 
-def _keras_name(name: str) -> str:
+def keras_name(name: str) -> str:
+    """Return "val_loss" for our "val/loss", "loss" for "train/loss"."""
     side, _, curve = name.partition("/")
     return f"val_{curve}" if side == "val" else curve

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from seg import runfolder
 from seg.contracts import SegError
+from seg.jobs import record
 
 FILES = ("config.yaml", "cases.csv", "summary.json", "splits.json", "predictions", "overlays")
 
@@ -36,8 +36,8 @@ def runs(
     found: list[tuple[str, Path]] = []
     for word in words:
         folder = Path(word).resolve()
-        if jobs := runfolder.jobs(folder):
-            done = [Path(job["folder"]) for job in jobs]
+        if jobs := record.records(folder):
+            done = [Path(job.folder) for job in jobs if job.state == record.FINISHED]
             found += [(_label(job), job) for job in done]
         elif folder.is_dir():
             found.append((_label(folder), folder))

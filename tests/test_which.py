@@ -5,8 +5,9 @@ import shutil
 import pytest
 from omegaconf import OmegaConf
 
-from seg import runfolder, which
+from seg import which
 from seg.contracts import SegError
+from seg.jobs import record
 from seg.track import find
 from seg.track.run import Target, start
 
@@ -33,8 +34,9 @@ def home(tmp_path_factory):
     sweep.mkdir(parents=True)
     finish(home, "20260101-aaaaaa", "dice")
     finish(home, "20260101-bbbbbb", "bce")
-    for name in ("20260102-cccccc", "20260102-dddddd"):
-        runfolder.note_job(sweep, finish(home, name, "iou", sweep.name), 0.5, "")
+    for k, name in enumerate(("20260102-cccccc", "20260102-dddddd")):
+        folder = str(finish(home, name, "iou", sweep.name))
+        record.write(sweep, record.Record(k, (), record.FINISHED, folder, 0.5))
     return home
 
 

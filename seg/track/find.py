@@ -69,14 +69,14 @@ def addresses(uri: str, ids: Mapping[str, str], of_sweep: bool = False) -> list[
 
     Args:
         uri: of the tracking server or store.
-        ids: what the server said when the run was opened: run_id, experiment_id, parent_id.
-        of_sweep: only the charts of its sweep.
+        ids: what the server said when the run was opened: run_id, experiment_id.
+        of_sweep: the charts of its jobs instead.
     """
     served = uri.startswith("http")
     page = f"{uri.rstrip('/') if served else LOCAL_UI}/#/experiments/{ids['experiment_id']}/runs"
     after = "" if served else " (after make ui)"
     if of_sweep:
-        children = quote(f"tags.mlflow.parentRunId = '{ids['parent_id']}'")
+        children = quote(f"tags.mlflow.parentRunId = '{ids['run_id']}'")
         return [f"all jobs{after}: {page}?{CHARTS}&searchFilter={children}"]
     itself = f"{page}/{ids['run_id']}?{WORKFLOW}"
     return [f"this run{after}: {itself}", f"all runs{after}: {page}?{CHARTS}"]
@@ -146,6 +146,15 @@ def folder(run: Run, uri: str, files: Sequence[str], downloads: Path) -> Path:
             raise SegError(f"run {id_}: has no {lacks[0]} at {uri}; leave it out, or run it again")
         aside.rename(done)
     return done
+
+
+def folder_of(name: str, uri: str) -> Path | None:
+    """Return the folder that a run says it has, None where there is no such run."""
+    try:
+        tags = _reader(uri).get_run(name).data.tags
+    except (MlflowException, OSError):
+        return None
+    return Path(tags[FOLDER_TAG]) if FOLDER_TAG in tags else None
 
 
 def fetch_model(name: str, uri: str, into: Path) -> Path:

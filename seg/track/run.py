@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seg.contracts import SegError, first_line
+from seg.contracts import Pruned, SegError, first_line
 from seg.track import find
 from seg.track.journal import FOLDER, Event, Journal, opened
 from seg.track.sender import Sender
@@ -23,7 +23,8 @@ from seg.track.store import Store
 if TYPE_CHECKING:
     import keras
 
-NOT_SENT = ("model.keras", "epoch_change", "checkpoint", FOLDER)
+NOTE = "mlflow.note.content"
+NOT_SENT = ("model.keras", "epoch_change", "checkpoint", FOLDER, "state", ".submitit")
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class Target:
         experiment: name, created where it does not exist.
         outputs: holds the artifacts of a store that has none of its own, and the lock of its
             creation.
-        sweep: name of the multirun that a job belongs to; its jobs become children of one run.
+        sweep: identity of the multirun that a job belongs to; its jobs become children of one run.
     """
 
     uri: str
@@ -49,10 +50,17 @@ class Target:
 class MlflowRun:
     """What training reports to; no call waits for the server, and none raises."""
 
-    def __init__(self, folder: Path, target: Target, name: str, tags: Mapping[str, str]) -> None:
-        """Begin the journal and the sending."""
+    def __init__(
+        self,
+        folder: Path,
+        target: Target,
+        name: str,
+        tags: Mapping[str, str],
+        identity: str | None = None,
+    ) -> None:
+        """Begin the journal, or go on with it, and the sending."""
         self.folder, self.journal = folder, Journal(folder)
-        self._id = uuid.uuid4().hex
+        self._id = identity or uuid.uuid4().hex
         self._sender: Sender | None = None
         opening = {"uri": target.uri, "experiment": target.experiment, "sweep": target.sweep}
         opening |= {"outputs": str(target.outputs.resolve()), "name": name}
@@ -144,6 +152,7 @@ def start(
     name: str,
     tags: Mapping[str, str],
     system_metrics: bool = False,
+    identity: str | None = None,
 ) -> Iterator[MlflowRun]:
     """Open a run for `folder`; on leaving, send the folder, say how it ended and where it is seen.
 
@@ -153,8 +162,9 @@ def start(
         name: shown in the table of runs.
         tags: the provenance.
         system_metrics: tell how busy the machine is.
+        identity: by which the jobs of a sweep find its run.
     """
-    run = MlflowRun(folder, target, name, tags)
+    run = MlflowRun(folder, target, name, tags, identity)
     status = "FAILED"
     try:
         with _watched(run) if system_metrics else nullcontext():
@@ -162,6 +172,10 @@ def start(
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
+        raise
+    except Pruned as pruned:
+        status = "KILLED"
+        run.tags({"pruned": str(pruned)})
         raise
     except BaseException as error:
         (folder / "traceback.txt").write_text(traceback.format_exc())
@@ -171,11 +185,11 @@ def start(
         try:
             run.close(status)
         finally:
-            _say_how_it_went(run.journal)
+            _say_how_it_went(run.journal, target.sweep is None)
 
 
-def _say_how_it_went(journal: Journal) -> None:
-    for line in where(journal.run_folder):
+def _say_how_it_went(journal: Journal, alone: bool) -> None:
+    for line in where(journal.run_folder) if alone else ():
         log.info("%s", line)
     if pending := journal.pending():
         log.warning(
@@ -206,13 +220,28 @@ def register(folder: Path, name: str, score: str, value: float, data: str) -> No
         log.info("tracking.register: models:/%s is %s", name, folder)
 
 
-def resend(folder: Path, uri: str | None = None, more: Sequence[Event] = ()) -> tuple[int, int]:
+def settle(folder: Path, status: str, apart: bool = False) -> None:
+    """End the run of a job whose process was killed before it could.
+
+    Args:
+        folder: of the run; may be none, where the process did not come so far.
+        status: how it ends.
+        apart: take it out of its sweep.
+    """
+    if (folder / FOLDER).is_dir():
+        resend(folder, more=[{"kind": "apart"}] if apart else [], status=status)
+
+
+def resend(
+    folder: Path, uri: str | None = None, more: Sequence[Event] = (), status: str = "KILLED"
+) -> tuple[int, int]:
     """Send what is pending of a run that is over, to the run that it belongs to.
 
     Args:
-        folder: of the run; without an end, since its process was killed, it ends as KILLED.
+        folder: of the run.
         uri: of the server, where it has another address now.
         more: events to add.
+        status: how it ends where it has no end yet, since its process was killed.
 
     Returns:
         How many things were sent, and how many are left.
@@ -225,8 +254,10 @@ def resend(folder: Path, uri: str | None = None, more: Sequence[Event] = ()) -> 
     try:
         if [event["kind"] for event in journal.events[:1]] != ["open"]:
             raise SegError(f"{folder}: its journal has no beginning, so nothing can be sent")
-        if "close" not in {event["kind"] for event in journal.events}:
-            for event in _ending(folder, journal.events[0]["id"], "KILLED"):
+        kinds = [event["kind"] for event in journal.events]
+        last_open = max(line for line, kind in enumerate(kinds) if kind == "open")
+        if "close" not in kinds[last_open:]:
+            for event in _ending(folder, journal.events[0]["id"], status):
                 journal.append({"time": journal.events[-1]["time"], **event})
         for event in more:
             journal.append({"time": now_ms(), **event})
@@ -261,7 +292,7 @@ def where(folder: Path, of_sweep: bool = False) -> list[str]:
 
     Args:
         folder: of the run.
-        of_sweep: the charts of its sweep instead.
+        of_sweep: the charts of its jobs instead.
     """
     known = opened(folder)
     return find.addresses(known[0]["uri"], known[1], of_sweep) if known else []

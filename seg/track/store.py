@@ -34,6 +34,7 @@ from seg.track.journal import Event, Journal
 from seg.track.sender import Unanswered
 
 IDENTITY = "seg.id"
+PARENT = "mlflow.parentRunId"
 PROBE_TIMEOUT_S = 3
 THUMBNAIL_PX = 256
 MOST_LETTERS = 5000
@@ -100,15 +101,28 @@ class Store:
         # Three processes that create an experiment, or a sweep, at once would make three.
         with FileLock(home / ".mlflow.lock", timeout=find.LOCK_TIMEOUT_S):
             experiment_id = self._experiment(event["experiment"], home)
-            tags, parent_id = _cut(event["tags"]), None
-            if sweep := event["sweep"]:
-                begun = event["time"] - 1  # a sweep begins before its first job
-                parent = self._run(experiment_id, sweep, f"sweep {sweep}", {}, begun)
-                tags["mlflow.parentRunId"] = parent_id = parent.info.run_id
-                self._client.set_terminated(parent_id)
+            if event["sweep"]:
+                parent_id = self._parent(experiment_id, event)
+        tags = _cut(event["tags"])
+        if event["sweep"] not in (None, event["id"]):
+            tags[PARENT] = parent_id
         run = self._run(experiment_id, event["id"], event["name"], tags, event["time"])
-        ids = {"run_id": run.info.run_id, "experiment_id": experiment_id}
-        return ids | {"parent_id": parent_id}
+        for name, value in tags.items() - run.data.tags.items():
+            self._client.set_tag(run.info.run_id, name, value)
+        if run.info.status != "RUNNING":  # a sweep goes on
+            self._client.update_run(run.info.run_id, "RUNNING", event["name"])
+        return {"run_id": run.info.run_id, "experiment_id": experiment_id}
+
+    def _parent(self, experiment_id: str, event: Event) -> str:
+        """Return the id of a sweep's run, whose first job may be here before it."""
+        sweep = event["sweep"]
+        if found := self._runs(experiment_id, sweep):
+            return found[0].info.run_id
+        begun = event["time"] - 1  # a sweep begins before its first job
+        made = self._run(experiment_id, sweep, f"sweep {sweep}", {}, begun)
+        # It is alive as soon as it says so itself, which it does in one experiment only.
+        self._client.set_terminated(made.info.run_id)
+        return made.info.run_id
 
     def _experiment(self, name: str, home: Path) -> str:
         """Return its id; it is created with its artifacts in `home` where the store is a file."""
@@ -128,6 +142,11 @@ class Store:
     def _runs(self, experiment_id: str, identity: str) -> list[Run]:
         wanted = f"tags.`{IDENTITY}` = '{identity}'"
         return self._client.search_runs([experiment_id], wanted, ViewType.ACTIVE_ONLY)
+
+    def _apart(self, event: Event) -> None:
+        """Take a run out of its sweep, which has run that job again."""
+        if PARENT in self._client.get_run(self._run_id).data.tags:
+            self._client.delete_tag(self._run_id, PARENT)
 
     def _params(self, event: Event) -> None:
         params = [Param(name, str(value)) for name, value in event["values"].items()]

@@ -1,0 +1,288 @@
+"""The bookkeeping of a sweep, with a real store; and a sweep of real processes that is killed."""
+
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import mlflow
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+
+from seg import resume, sweep
+from seg.config import conf_dir
+from seg.contracts import SegError
+from seg.jobs import record
+from seg.jobs.record import Record
+from seg.track import find
+from seg.track.run import Target, start
+
+PARAMS = {"loss": "dice,bce", "seed": "0,1"}
+JOBS = [[f"loss={loss}", f"seed={seed}"] for loss in ("dice", "bce") for seed in (0, 1)]
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["seg.run", "-m", "loss=dice,bce", "seed=0,1"])
+    return tmp_path
+
+
+@pytest.fixture
+def config(home):
+    """What Hydra gives a sweeper: overrides -> config."""
+
+    def composed(*overrides):
+        words = [f"paths.outputs={home}", f"hydra.sweep.dir={home}/sweeps/s", *overrides]
+        with initialize_config_dir(conf_dir(), version_base="1.3"):
+            return compose("config", words, return_hydra_config=True)
+
+    return composed
+
+
+class Jobs:
+    """Run jobs without training: each is a run in the store and a record, as real ones are."""
+
+    def __init__(self, home, values):
+        self.home, self.values, self.ran = home, dict(enumerate(values)), []
+
+    def __call__(self, jobs):
+        for words in jobs:
+            number = int(words[-1].removeprefix("sweep.job="))
+            self.ran.append(number)
+            value = self.values[number]
+            if value is KeyboardInterrupt:
+                raise KeyboardInterrupt
+            self.run(number, words[:-1], value)
+
+    def run(self, number, words, value, cut_off=False):
+        folder = self.home / "runs" / f"r{number}-{len(self.ran)}"
+        folder.mkdir(parents=True)
+        (folder / "history.csv").write_text("epoch\n1\n2\n")
+        at = self.home / "sweeps" / "s"
+        begun = Record(number, tuple(words), folder=str(folder))
+        target = Target(find.default_uri(self.home), "phantom", self.home, resume.identity(at))
+        record.write(at, begun)
+        try:
+            with start(folder, target, f"job {number}", {"sweep.job": str(number)}) as run:
+                if isinstance(value, Exception):
+                    record.write(at, begun.ends(record.FAILED, said=str(value)))
+                    raise value
+                scores = {"val/dice": value, "val/dice_ci_low": value - 0.1, "best/epoch": 2}
+                run.metrics({"val/dice": value})
+                ended = begun.ends(record.FINISHED, objective=value, scores=scores)
+                record.write(at, ended)
+                if cut_off:
+                    run._sender.close()
+                    run.journal.close()
+                    run._begun = False
+        except ValueError:
+            pass
+
+
+def parent_and_children(home):
+    client = mlflow.MlflowClient(find.default_uri(home))
+    found = client.search_runs(["1"], order_by=["attributes.start_time"])
+    parents = [run for run in found if "mlflow.parentRunId" not in run.data.tags]
+    assert len(parents) == 1
+    assert {run.data.tags["mlflow.parentRunId"] for run in found if run not in parents} <= {
+        parents[0].info.run_id
+    }
+    return client, parents[0], [run for run in found if run not in parents]
+
+
+def test_a_sweep_has_a_parent_with_its_command_table_figures_and_best_child(config, home):
+    jobs = Jobs(home, [0.3, 0.5, math.nan, 0.4])
+    with sweep.begun(config(), PARAMS, JOBS, jobs) as begun:
+        ended = begun.run(begun.missing())
+    assert [one.objective for one in ended[:2]] == [0.3, 0.5]
+    table = pd.read_csv(home / "sweeps/s/results.csv")
+    assert list(table["job"]) == [1, 3, 0, 2]
+    assert list(table["loss"]) == ["dice", "bce", "dice", "bce"]
+    assert list(table["val/dice"][:3]) == [0.5, 0.4, 0.3]
+    assert list(table["val/dice_ci_low"][:3]) == [0.4, pytest.approx(0.3), pytest.approx(0.2)]
+    assert list(table["epochs"]) == [2] * 4
+    client, parent, children = parent_and_children(home)
+    assert parent.info.status == "FINISHED"
+    assert parent.info.run_name == "sweep s"
+    assert parent.data.params == PARAMS
+    by_job = {run.data.tags["sweep.job"]: run.info.run_id for run in children}
+    assert list(table["run_id"]) == [by_job[str(job)] for job in (1, 3, 0, 2)]
+    tags = parent.data.tags
+    assert tags["best.run_id"] == by_job["1"]
+    assert tags["best.val/dice"] == "0.500000"
+    assert tags["mlflow.source.name"] == "python -m seg.run -m loss=dice,bce seed=0,1"
+    assert "| 1 | dice | 1 | 0.500" in tags["mlflow.note.content"]
+    sent = {file.path for file in client.list_artifacts(parent.info.run_id)}
+    assert {"results.csv", "report.md", "figures", "sweep.json", "provenance.json"} <= sent
+    assert "state" not in sent
+    figures = {file.path for file in client.list_artifacts(parent.info.run_id, "figures")}
+    assert figures == {"figures/bars.png", "figures/parallel.png"}
+
+
+def test_a_failed_job_is_a_failed_child_and_the_others_go_on(config, home):
+    jobs = Jobs(home, [0.3, ValueError("of its own"), 0.5, 0.4])
+    with (
+        pytest.raises(SegError, match=r"^1 of 4 jobs failed, see .*results\.csv; sweep\.resume=s"),
+        sweep.begun(config(), PARAMS, JOBS, jobs) as begun,
+    ):
+        begun.run(begun.missing())
+    client, parent, children = parent_and_children(home)
+    assert [run.info.status for run in children] == ["FINISHED", "FAILED", "FINISHED", "FINISHED"]
+    assert parent.info.status == "FINISHED"
+    assert parent.data.tags["jobs"] == "3 finished, 1 failed"
+    assert "traceback.txt" in {file.path for file in client.list_artifacts(children[1].info.run_id)}
+    table = pd.read_csv(home / "sweeps/s/results.csv")
+    assert list(table["state"]) == ["finished"] * 3 + ["failed"]
+    assert table["said"].iloc[-1] == "of its own"
+
+
+def test_an_interrupted_sweep_is_killed_and_goes_on_with_what_is_missing(config, home):
+    with (
+        pytest.raises(KeyboardInterrupt),
+        sweep.begun(config(), PARAMS, JOBS, Jobs(home, [0.3, KeyboardInterrupt])) as begun,
+    ):
+        begun.run(begun.missing())
+    _, parent, _ = parent_and_children(home)
+    assert parent.info.status == "KILLED"
+    assert parent.data.tags["jobs"] == "1 finished"
+    with (
+        pytest.raises(SegError, match=r"holds a sweep; sweep\.resume=.*s goes on$"),
+        sweep.begun(config(), PARAMS, JOBS, Jobs(home, [])),
+    ):
+        pass
+    jobs = Jobs(home, [None, 0.2, 0.6, 0.1])
+    with sweep.begun(config("sweep.resume=s"), PARAMS, [["loss=other"]], jobs) as begun:
+        begun.run(begun.missing())
+    assert jobs.ran == [1, 2, 3]
+    _, again, children = parent_and_children(home)
+    assert again.info.run_id == parent.info.run_id
+    assert again.info.status == "FINISHED"
+    assert again.data.tags["jobs"] == "4 finished"
+    assert len(children) == 4
+    assert again.data.tags["best.val/dice"] == "0.600000"
+
+
+def test_failed_jobs_are_run_again_on_request_only(config, home):
+    failing = Jobs(home, [0.3, ValueError("no"), 0.5, 0.4])
+    with pytest.raises(SegError), sweep.begun(config(), PARAMS, JOBS, failing) as begun:
+        begun.run(begun.missing())
+    jobs = Jobs(home, [])
+    with (
+        pytest.raises(SegError, match=r"^1 of 4 jobs failed"),
+        sweep.begun(config("sweep.resume=s"), PARAMS, JOBS, jobs) as begun,
+    ):
+        assert begun.missing() == {}
+    jobs = Jobs(home, [None, 0.9])
+    again = config("sweep.resume=s", "sweep.retry=true")
+    with sweep.begun(again, PARAMS, JOBS, jobs) as begun:
+        begun.run(begun.missing())
+    assert jobs.ran == [1]
+    assert pd.read_csv(home / "sweeps/s/results.csv")["job"].iloc[0] == 1
+
+
+def test_a_run_whose_process_was_killed_after_its_record_ends_as_the_record_says(config, home):
+    def launch(jobs):
+        Jobs(home, []).run(0, JOBS[0], 0.7, cut_off=True)
+        raise KeyboardInterrupt
+
+    with (
+        pytest.raises(KeyboardInterrupt),
+        sweep.begun(config(), PARAMS, JOBS[:1], launch) as begun,
+    ):
+        begun.run(begun.missing())
+    (child,) = parent_and_children(home)[2]
+    assert child.info.status == "RUNNING"
+    with sweep.begun(config("sweep.resume=s"), PARAMS, JOBS[:1], launch) as begun:
+        assert begun.missing() == {}
+    (child,) = parent_and_children(home)[2]
+    assert child.info.status == "FINISHED"
+
+
+def test_a_launcher_that_breaks_leaves_its_jobs_open_and_says_how_to_go_on(config, home, caplog):
+    def launch(jobs):
+        Jobs(home, [0.5]).run(0, JOBS[0], 0.5)
+        raise RuntimeError("lost the cluster")
+
+    with (
+        pytest.raises(SegError, match=r"^3 jobs have not ended; sweep\.resume=s runs them$"),
+        sweep.begun(config(), PARAMS, JOBS, launch) as begun,
+    ):
+        begun.run(begun.missing())
+    assert "RuntimeError: lost the cluster" in caplog.text
+
+
+@pytest.fixture
+def planned(home, config):
+    """A sweep s that has been begun."""
+    with (
+        pytest.raises(KeyboardInterrupt),
+        sweep.begun(config(), PARAMS, JOBS, Jobs(home, [KeyboardInterrupt])) as begun,
+    ):
+        begun.run(begun.missing())
+    return home
+
+
+def test_a_resumed_sweep_has_the_words_it_was_begun_with(planned):
+    at = [f"paths.outputs={planned}", "hydra/launcher=joblib", "sweep.slots=3"]
+    words = resume.words(["sweep.resume=s", *at])
+    assert words == [
+        *("-m", "-m", "loss=dice,bce", "seed=0,1"),
+        *("sweep.resume=s", *at, f"hydra.sweep.dir={planned}/sweeps/s"),
+    ]
+    _, parent, _ = parent_and_children(planned)
+    for name in (str(planned / "sweeps/s"), parent.info.run_id):
+        assert resume.words(["-m", f"sweep.resume={name}", *at])[-1] == words[-1]
+    assert resume.words(["loss=dice"]) == ["loss=dice"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["trainer.epochs=5"], r"^trainer\.epochs=5: a sweep goes on with the jobs"),
+        (["model=unet"], r"^model=unet: a sweep goes on"),
+        (["sweep.resume=other"], r"^sweep\.resume: no sweep other in .*sweeps, and no folder"),
+    ],
+)
+def test_what_would_make_a_resumed_sweep_another_is_refused(words, said, planned):
+    with pytest.raises(SegError, match=said):
+        resume.words(["sweep.resume=s", f"paths.outputs={planned}", *words])
+
+
+def test_a_killed_sweep_of_processes_ends_as_if_it_had_not_been_killed(command, tmp_path, tiny):
+    """Four jobs by joblib, two of which must fail; killed while a second pair is under way."""
+    words = [*tiny, "trainer.epochs=1", "optimizer.learning_rate=1e-3,1e30", "seed=0,1"]
+    words += ["hydra/launcher=joblib", "sweep.slots=2", "hydra.sweep.dir=outputs/sweeps/s"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "seg.run", "-m", *words],
+        cwd=tmp_path,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+        stderr=subprocess.DEVNULL,
+    )
+    at = tmp_path / "outputs/sweeps/s"
+    while not any(one.ended for one in record.records(at)):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = command("sweep.resume=s", "sweep.slots=2", CUDA_VISIBLE_DEVICES="")
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert re.match(r"error: 2 of 4 jobs failed, see .*/outputs/sweeps/s/results\.csv;", last)
+    table = pd.read_csv(at / "results.csv")
+    assert list(table["state"]) == ["finished"] * 2 + ["failed"] * 2
+    assert table["val/dice"][:2].is_monotonic_decreasing
+    assert set(table["job"][:2]) == {0, 1}
+    assert table["said"].str.startswith("loss is ")[2:].all()
+    client, parent, children = parent_and_children(tmp_path / "outputs")
+    assert parent.info.status == "FINISHED"
+    states = {run.data.tags["sweep.job"]: run.info.status for run in children}
+    assert states == {"0": "FINISHED", "1": "FINISHED", "2": "FAILED", "3": "FAILED"}
+    assert len(children) == 4
+    best = next(run for run in children if run.info.run_id == parent.data.tags["best.run_id"])
+    assert best.data.metrics["val/dice"] == table["val/dice"][0]
+    assert json.loads((at / "sweep.json").read_text())["words"][-2:] == words[-3:-1]
