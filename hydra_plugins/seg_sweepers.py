@@ -94,24 +94,46 @@ class Search(Grid):
     ) -> None:
         """Wait for `setup`; what the jobs need they find in the config."""
         super().__init__(params)
-        self.trials, self.batch = trials, batch
-        self.storage, self.sampler = storage, sampler
+        self.trials, self.batch, self.storage = trials, batch, storage
+        self.sampler, self.pruner, self.prune_on = sampler, pruner, prune_on
 
     def sweep(self, arguments: list[str]) -> None:
         """Run the trials that have not ended."""
         from seg import sweep
-        from seg.build import build
         from seg.jobs.study import Study, space
 
         fixed, swept = self.parsed(arguments)
         searched = space(swept)
+        self._check()
         with sweep.begun(self.config, _said(swept), [], self.launch(fixed)) as begun:
-            study = Study(
-                *(begun.name, self.storage, searched),
-                lambda seed: build("hydra.sweeper.sampler", self.sampler, seed=seed),
-                self.config.seed,
-            )
+            study = Study(begun.name, self.storage, searched, self._sampler, self.config.seed)
             begun.search(study, self.trials, self.batch)
+
+    def _sampler(self, seed: int) -> Any:  # noqa: ANN401
+        from seg.build import build
+
+        return build("hydra.sweeper.sampler", self.sampler, seed=seed)
+
+    def _check(self) -> None:
+        """Refuse what no trial could use."""
+        from seg.build import build
+        from seg.config import monitored_curves
+        from seg.contracts import SegError
+
+        for key in ("trials", "batch"):
+            if getattr(self, key) < 1:
+                raise SegError(
+                    f"hydra.sweeper.{key} must be 1 or more. Received: {getattr(self, key)}"
+                )
+        self._sampler(0)
+        if self.pruner:
+            build("hydra.sweeper.pruner", self.pruner)
+            curves = monitored_curves(self.config)
+            if self.prune_on not in curves:
+                raise SegError(
+                    f"hydra.sweeper.prune_on must be one of {', '.join(curves)}. "
+                    f"Received: {self.prune_on}"
+                )
 
 
 def _said(swept: list[Override]) -> dict[str, str]:

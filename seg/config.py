@@ -163,8 +163,8 @@ def validate(cfg: DictConfig) -> DictConfig:
 def _contradictions(cfg: DictConfig) -> list[tuple[bool, str]]:
     dataset, trainer = cfg.dataset, cfg.trainer
     stages = [stage.name for stage in cfg.stages]
-    curves = ["loss", *(metric.name for metric in (cfg.metrics or {}).values() if metric)]
-    monitored = [f"{side}/{curve}" for side in ("val", "train") for curve in curves]
+    curves = _curves(cfg)
+    monitored = monitored_curves(cfg)
     objectives = [f"val/{name}" for name in Scores.names()]
     fractions = list(dataset.fractions)
     return [
@@ -292,6 +292,15 @@ def _contradictions(cfg: DictConfig) -> list[tuple[bool, str]]:
             f"Received: {trainer.lr_factor}",
         ),
     ]
+
+
+def _curves(cfg: DictConfig) -> list[str]:
+    return ["loss", *(metric.name for metric in (cfg.metrics or {}).values() if metric)]
+
+
+def monitored_curves(cfg: DictConfig) -> list[str]:
+    """Return the curves of training by which a run can be judged while it goes on."""
+    return [f"{side}/{curve}" for side in ("val", "train") for curve in _curves(cfg)]
 
 
 def _wrong_labels(cfg: DictConfig) -> list[tuple[bool, str]]:

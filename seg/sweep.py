@@ -23,7 +23,12 @@ from seg.track import find, run
 from seg.track.journal import opened
 from seg.track.run import MlflowRun, Target
 
-STATUSES = {record.FINISHED: "FINISHED", record.PRUNED: "KILLED", record.FAILED: "FAILED"}
+STATUSES = {
+    record.RUNNING: "KILLED",
+    record.FINISHED: "FINISHED",
+    record.PRUNED: "KILLED",
+    record.FAILED: "FAILED",
+}
 
 Words = Sequence[str]
 Launch = Callable[[list[Words]], object]
@@ -123,13 +128,17 @@ def begun(
     with runfolder.logged(folder):
         command = report.command(plan["words"])
         tags = _provenance(folder, plan["words"]) | {"mlflow.source.name": command}
-        _settle(folder)
+        _settle(folder, ended=True)
         name = f"sweep {folder.name}"
         with run.start(folder, target, name, tags, identity=plan["id"]) as tracker:
             tracker.params(plan["params"])
             try:
                 yield Sweep(folder, plan["id"], plan["jobs"], launch, cfg.sweep.retry)
+            except KeyboardInterrupt:
+                log.info("sweep: python -m seg.run -m sweep.resume=%s goes on", folder.name)
+                raise
             finally:
+                _settle(folder, ended=False)
                 table = _tabulate(folder, plan, cfg.objective)
                 best = _tell(folder, plan, cfg.objective, table, tracker)
     if best is not None and cfg.tracking.register:
@@ -150,10 +159,13 @@ def _provenance(folder: Path, words: Words) -> dict[str, str]:
     return tags
 
 
-def _settle(folder: Path) -> None:
-    """End the runs of processes that were killed after they had written how their jobs ended."""
+def _settle(folder: Path, ended: bool) -> None:
+    """End the runs of processes that were killed before they could: of jobs that have ended or not.
+
+    A process may have been killed after it had written how its job ended.
+    """
     for known in record.records(folder):
-        if known.ended and known.folder and not record.alive(folder, known.job):
+        if known.folder and known.ended == ended and not record.alive(folder, known.job):
             run.settle(Path(known.folder), STATUSES[known.state])
 
 
@@ -203,9 +215,10 @@ def _tell(
         log.info("sweep: %s; the best by %s, %.4f: %s", *shown)
         tags |= {"best.run_id": best["run_id"] or "", "best.folder": best["folder"]}
         tags |= {f"best.{objective}": f"{best[objective]:.6f}"}
-        how = (table, [*plan["params"]], objective)
-        figures.bars(*how, folder / "figures" / "bars.png")
-        figures.parallel(*how, folder / "figures" / "parallel.png")
+        if plan["params"]:
+            how = (table, [*plan["params"]], objective)
+            figures.bars(*how, folder / "figures" / "bars.png")
+            figures.parallel(*how, folder / "figures" / "parallel.png")
     text = report.of_sweep(plan["words"], counts, table, [*plan["params"]], objective)
     (folder / "report.md").write_text(text)
     tracker.tags(tags | {run.NOTE: text})
