@@ -1,6 +1,5 @@
 """The bookkeeping of a sweep, with a real store; and a sweep of real processes that is killed."""
 
-import json
 import math
 import os
 import re
@@ -10,9 +9,11 @@ import sys
 import time
 
 import mlflow
+import optuna
 import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
+from optuna.trial import TrialState
 
 from seg import resume, sweep
 from seg.config import conf_dir
@@ -253,23 +254,35 @@ def test_what_would_make_a_resumed_sweep_another_is_refused(words, said, planned
         resume.words(["sweep.resume=s", f"paths.outputs={planned}", *words])
 
 
-def test_a_killed_sweep_of_processes_ends_as_if_it_had_not_been_killed(command, tmp_path, tiny):
+@pytest.fixture
+def killed(tmp_path):
+    """Begin a sweep in outputs/sweeps/s, and kill -9 it once so many jobs have ended."""
+
+    def kill(words, ended):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "seg.run", *words, "hydra.sweep.dir=outputs/sweeps/s"],
+            cwd=tmp_path,
+            env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+            stderr=subprocess.DEVNULL,
+        )
+        at = tmp_path / "outputs/sweeps/s"
+        while sum(one.ended for one in record.records(at)) < ended:
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        return at
+
+    return kill
+
+
+def test_a_killed_sweep_of_processes_ends_as_if_it_had_not_been_killed(
+    killed, command, tmp_path, tiny
+):
     """Four jobs by joblib, two of which must fail; killed while a second pair is under way."""
-    words = [*tiny, "trainer.epochs=1", "optimizer.learning_rate=1e-3,1e30", "seed=0,1"]
-    words += ["hydra/launcher=joblib", "sweep.slots=2", "hydra.sweep.dir=outputs/sweeps/s"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "seg.run", "-m", *words],
-        cwd=tmp_path,
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
-        stderr=subprocess.DEVNULL,
-    )
-    at = tmp_path / "outputs/sweeps/s"
-    while not any(one.ended for one in record.records(at)):
-        assert process.poll() is None
-        time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    done = command("sweep.resume=s", "sweep.slots=2", CUDA_VISIBLE_DEVICES="")
+    words = ["-m", *tiny, "trainer.epochs=1", "optimizer.learning_rate=1e-3,1e30", "seed=0,1"]
+    at = killed([*words, "hydra/launcher=joblib", "sweep.slots=2"], ended=1)
+    done = command("sweep.resume=s", CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
     assert re.match(r"error: 2 of 4 jobs failed, see .*/outputs/sweeps/s/results\.csv;", last)
@@ -278,11 +291,41 @@ def test_a_killed_sweep_of_processes_ends_as_if_it_had_not_been_killed(command, 
     assert table["val/dice"][:2].is_monotonic_decreasing
     assert set(table["job"][:2]) == {0, 1}
     assert table["said"].str.startswith("loss is ")[2:].all()
-    client, parent, children = parent_and_children(tmp_path / "outputs")
+    _, parent, children = parent_and_children(tmp_path / "outputs")
     assert parent.info.status == "FINISHED"
     states = {run.data.tags["sweep.job"]: run.info.status for run in children}
     assert states == {"0": "FINISHED", "1": "FINISHED", "2": "FAILED", "3": "FAILED"}
     assert len(children) == 4
     best = next(run for run in children if run.info.run_id == parent.data.tags["best.run_id"])
     assert best.data.metrics["val/dice"] == table["val/dice"][0]
-    assert json.loads((at / "sweep.json").read_text())["words"][-2:] == words[-3:-1]
+
+
+def test_a_killed_search_loses_no_trial_and_runs_none_twice(
+    killed, command, tmp_path, tiny, readme_runs
+):
+    line = next(line for line in readme_runs if "hparams_search=unet" in line)
+    pruner = [f"hydra.sweeper.pruner.{key}=1" for key in ("n_startup_trials", "n_warmup_steps")]
+    at = killed([*line, *tiny, *pruner, "hydra.sweeper.trials=4"], ended=1)
+    (first,) = [one for one in record.records(at) if one.ended]
+    done = command("sweep.resume=s")
+    assert done.returncode == 0, done.stderr
+    ended = record.records(at)
+    assert [one.job for one in ended] == [0, 1, 2, 3]
+    assert ended[0] == first
+    url = f"sqlite:///{at}/state/study.db"
+    study = optuna.load_study(study_name=resume.identity(at), storage=url)
+    assert [trial.number for trial in study.trials] == [0, 1, 2, 3]
+    states = {record.FINISHED: TrialState.COMPLETE, record.PRUNED: TrialState.PRUNED}
+    for trial, one in zip(study.trials, ended, strict=True):
+        assert trial.state == states[one.state]
+        assert {f"{key}={value}" for key, value in trial.params.items()} <= {*one.words}
+    table = pd.read_csv(at / "results.csv", index_col="job")
+    _, _, children = parent_and_children(tmp_path / "outputs")
+    assert len(children) == 4
+    for run in children:
+        one = ended[int(run.data.tags["sweep.job"])]
+        pruned = one.state == record.PRUNED
+        assert run.info.status == ("KILLED" if pruned else "FINISHED")
+        assert table.loc[one.job, "epochs"] == (1 if pruned else 2)
+        assert run.data.tags.get("pruned", "") == one.said
+    assert record.PRUNED in [one.state for one in ended]
