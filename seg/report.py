@@ -26,19 +26,22 @@ def counts(table: pd.DataFrame) -> str:
 
 
 def of_sweep(
-    words: Sequence[str], said: str, table: pd.DataFrame, params: Sequence[str], objective: str
+    words: Sequence[str], table: pd.DataFrame, params: Sequence[str], objective: str
 ) -> str:
-    """Write of a sweep its command, how its jobs ended, and the first of its table.
+    """Write of a sweep how its jobs ended, which is the best, its command and its table's begin.
 
     Args:
         words: of the command line.
-        said: how the jobs ended, see `counts`.
         table: a row per job, the best first, with the columns job, state, said, those of the
             parameters and of the objective and its interval.
         params: that were swept.
         objective: by which the jobs are judged.
     """
-    parts = [f"Jobs: {said}.", f"```\n{command(words)}\n```"]
+    parts = [f"Jobs: {counts(table)}.", f"```\n{command(words)}\n```"]
+    if len(table) and not math.isnan(table[objective][0]):
+        chosen = " ".join(f"{name}={table[name][0]}" for name in params)
+        parts[0] += f" The best by {objective}: job {table['job'][0]}, {chosen}, "
+        parts[0] += f"**{_mean_and_interval(table.iloc[0], objective)}**."
     if len(table):
         head = ["job", *params, f"{objective} (95% interval)"]
         lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]

@@ -219,7 +219,7 @@ def _tell(
             how = (table, [*plan["params"]], objective)
             figures.bars(*how, folder / "figures" / "bars.png")
             figures.parallel(*how, folder / "figures" / "parallel.png")
-    text = report.of_sweep(plan["words"], counts, table, [*plan["params"]], objective)
+    text = report.of_sweep(plan["words"], table, [*plan["params"]], objective)
     (folder / "report.md").write_text(text)
     tracker.tags(tags | {run.NOTE: text})
     return None if best is None else record.read(folder, int(best["job"]))
