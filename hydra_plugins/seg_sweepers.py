@@ -47,7 +47,7 @@ class Grid(Sweeper):
         fixed, swept = self.parsed(arguments)
         jobs = [list(job) for job in product(*map(_values, swept))]
         for job in jobs:  # whatever can be refused is refused before the first is run
-            composed = self.loader.load_sweep_config(self.config, [*fixed, *job])
+            composed = self.loader.load_sweep_config(self.config, [*fixed, *job, "sweep.job=0"])
             validate(OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"]))
         with sweep.begun(self.config, _said(swept), jobs, self.launch(fixed)) as begun:
             begun.run(begun.missing())

@@ -85,6 +85,8 @@ class Trainer:
     deterministic: bool = MISSING
     jit_compile: bool = MISSING
     epoch_images: int = MISSING
+    workers: list[str] | None = MISSING
+    worker: int | None = MISSING
 
 
 @dataclass
@@ -252,6 +254,12 @@ def _contradictions(cfg: DictConfig) -> list[tuple[bool, str]]:
             "trainer.jit_compile=true needs trainer.devices=cpu or GPUs: TensorFlow has no XLA for "
             f"several virtual devices of a CPU. Received: {trainer.devices}",
         ),
+        *_wrong_workers(trainer, stages),
+        (
+            trainer.workers is not None and cfg.sweep.job is not None,
+            "trainer.workers must be null in a sweep, whose jobs train on one machine each. "
+            f"Received: {trainer.workers}",
+        ),
         (
             trainer.lr_factor is not None
             and OmegaConf.is_dict(OmegaConf.select(cfg, "optimizer.learning_rate")),
@@ -290,6 +298,31 @@ def _contradictions(cfg: DictConfig) -> list[tuple[bool, str]]:
             trainer.lr_factor is not None and not 0 < trainer.lr_factor < 1,
             f"trainer.lr_factor must lie between 0 and 1, or be null. "
             f"Received: {trainer.lr_factor}",
+        ),
+    ]
+
+
+def _wrong_workers(trainer: DictConfig, stages: list[str]) -> list[tuple[bool, str]]:
+    """Check `trainer.workers`, and which of them this is."""
+    workers, worker = trainer.workers, trainer.worker
+    if workers is None:
+        return [(worker is not None, f"trainer.worker={worker} needs trainer.workers")]
+    several = 2 <= len(set(workers)) == len(workers)
+    return [
+        (
+            not several or not all(re.fullmatch(r"[^\s/:]+:\d{1,5}", word) for word in workers),
+            "trainer.workers must be null, or two or more HOST:PORT, the same list for each. "
+            f"Received: {workers}",
+        ),
+        (
+            worker not in range(len(workers)),
+            f"trainer.worker must say which of {len(workers)} trainer.workers this is, counted "
+            f"from 0. Received: {'null' if worker is None else worker}",
+        ),
+        (
+            "train" not in stages or trainer.jit_compile or "cpu:" in trainer.devices,
+            "trainer.workers needs the stage train, trainer.jit_compile=false, and not cpu:N. "
+            f"Received: {', '.join(stages)}; {trainer.jit_compile}; {trainer.devices}",
         ),
     ]
 

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
+from seg import workers
 from seg.contracts import SegError
 
 
-def strategy(devices: str, batch_size: int) -> tf.distribute.Strategy:
+def strategy(
+    devices: str, batch_size: int, addresses: Sequence[str] = (), worker: int = 0
+) -> workers.Strategy:
     """Choose where variables live and steps run.
 
     Args:
         devices: "auto" (every GPU, else the CPU), "cpu", "gpu", "cpu:N" (N virtual devices of
             one CPU) or "gpu:N" (the first N).
         batch_size: of all replicas together.
+        addresses: HOST:PORT of every machine that trains, which have met; none: this one alone.
+        worker: which of them this is.
 
     Raises:
         SegError: there are fewer GPUs, the choice comes too late in this process, the batch cannot
             be shared out, or TF_CONFIG asks for several machines.
     """
     if os.environ.get("TF_CONFIG"):
-        raise SegError("TF_CONFIG: training on several machines is not supported; unset it")
+        raise SegError(
+            "TF_CONFIG: several machines are asked for by trainer.workers=[HOST:PORT,...]; unset it"
+        )
     kind, _, number = devices.partition(":")
     gpus = [] if kind == "cpu" else tf.config.list_physical_devices("GPU")
     if kind == "gpu" and len(gpus) < int(number or 1):
@@ -42,17 +50,21 @@ def strategy(devices: str, batch_size: int) -> tf.distribute.Strategy:
             )
         for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)
+        several = workers.strategy(addresses, worker) if addresses else None
     except RuntimeError as error:
         raise SegError(
             f"trainer.devices={devices}: this process already uses other devices; "
             "run the jobs as processes of their own"
         ) from error
     names = [f"GPU:{i}" for i in range(len(gpus))] or [f"CPU:{i}" for i in range(n_cpus)]
-    if batch_size % len(names):
+    n_replicas = len(names) * max(1, len(addresses))
+    if batch_size % n_replicas:
         raise SegError(
-            f"trainer.batch_size is shared out over {len(names)} devices and must be a multiple "
+            f"trainer.batch_size is shared out over {n_replicas} devices and must be a multiple "
             f"of that. Received: {batch_size}"
         )
+    if several:
+        return several
     if len(names) == 1:
         return tf.distribute.get_strategy()
     return tf.distribute.MirroredStrategy(names)
@@ -65,10 +77,10 @@ def set_numerics(precision: str, deterministic: bool) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-def describe(strategy: tf.distribute.Strategy) -> str:
+def describe(strategy: workers.Strategy) -> str:
     """Return the names of the devices that a strategy uses, as "GPU:0 (NVIDIA H100)"."""
-    gpus = tf.config.get_visible_devices("GPU")
-    if not gpus:
-        return ", ".join(f"CPU:{i}" for i in range(strategy.num_replicas_in_sync))
+    gpus, (_, n) = tf.config.get_visible_devices("GPU"), workers.share(strategy)
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
-    return ", ".join(f"GPU:{i} ({d.get('device_name')})" for i, d in enumerate(details))
+    names = [f"GPU:{i} ({d.get('device_name')})" for i, d in enumerate(details)]
+    names = names or [f"CPU:{i}" for i in range(strategy.num_replicas_in_sync // n)]
+    return ", ".join(names) + (f" of each of {n} workers" if n > 1 else "")

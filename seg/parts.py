@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from seg import runfolder
 from seg.build import build, target
 from seg.config import classes, how_to_get, image_size
 from seg.contracts import SegError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import keras
 
     from seg.contracts import Augment, Case, Splits
+    from seg.workers import Strategy
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +26,32 @@ log = logging.getLogger(__name__)
 def input_shape(cfg: DictConfig) -> tuple[int, int, int]:
     """Return height, width and channels of the model's input."""
     return (*image_size(cfg), cfg.dataset.channels)
+
+
+def strategy(cfg: DictConfig, folder: Path) -> Strategy:
+    """Set the seeds and the numerics, and find the devices and the other workers."""
+    from seg import devices, reproduce, workers
+
+    plan = cfg.trainer
+    together = (plan.workers or (), plan.worker or 0)
+    reproduce.seed_everything(cfg.seed)
+    devices.set_numerics(plan.precision.name, plan.deterministic)
+    workers.meet(*together)
+    with runfolder.stderr_to(folder / "run.log"):
+        found = devices.strategy(plan.devices, plan.batch_size, *together)
+    workers.require_same(found, "config", _common(cfg))
+    return found
+
+
+def _common(cfg: DictConfig) -> dict[str, Any]:
+    """Return what is the same for all workers: all but where each has its files."""
+    plain = OmegaConf.to_container(cfg, enum_to_str=True)
+    del plain["trainer"]["worker"]
+    for key in ("root", "source", "download", "cache"):
+        del plain["dataset"][key]
+    for key in ("paths", "tracking", "checkpoint", "rerun", "sweep"):
+        del plain[key]
+    return plain
 
 
 def model(cfg: DictConfig, stages: list[str], checkpoint: Path | None) -> keras.Model:

@@ -20,7 +20,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from seg import parts, rerun, resume, runfolder
+from seg import assist, parts, rerun, resume, runfolder
 from seg.build import build
 from seg.config import (
     CONFIG_ERRORS,
@@ -65,7 +65,7 @@ def run(cfg: DictConfig, folder: Path, job: Job = Job()) -> float:  # noqa: B008
     """
     # Imported here, so that --help and --cfg answer without TensorFlow.
     with runfolder.stderr_to(folder / "run.log"):
-        from seg import devices, params, report, reproduce, stages
+        from seg import devices, params, report, reproduce, stages, workers
         from seg.track import find
         from seg.track.run import NOTE, Target, start
 
@@ -76,10 +76,7 @@ def run(cfg: DictConfig, folder: Path, job: Job = Job()) -> float:  # noqa: B008
         outputs,
         job.sweep and resume.identity(job.sweep),
     )
-    reproduce.seed_everything(cfg.seed)
-    devices.set_numerics(cfg.trainer.precision.name, cfg.trainer.deterministic)
-    with runfolder.stderr_to(folder / "run.log"):
-        strategy = devices.strategy(cfg.trainer.devices, cfg.trainer.batch_size)
+    strategy = parts.strategy(cfg, folder)
     cfg.checkpoint = find.pinned(cfg.checkpoint, target.uri)
     OmegaConf.save(cfg, folder / "config.yaml")
     tags = reproduce.provenance(folder, job.overrides) | {"devices": devices.describe(strategy)}
@@ -87,12 +84,14 @@ def run(cfg: DictConfig, folder: Path, job: Job = Job()) -> float:  # noqa: B008
         tags |= {"mlflow.source.name": report.command(job.overrides), JOB: str(job.number)}
     about = {NOTE: report.report(job.overrides, {}, {}, tags)}
     label, names = f"{params.label(cfg)} {folder.name[-6:]}", stages.names(cfg)
-    with start(folder, target, label, tags | about, cfg.tracking.system_metrics) as tracker:
+    tracked = start(folder, target, label, tags | about, cfg.tracking.system_metrics)
+    with tracked as tracker, workers.together():
         checkpoint = parts.find_checkpoint(cfg.checkpoint, target.uri, folder)
         with strategy.scope() if "train" in names else nullcontext():
             model = parts.model(cfg, names, checkpoint) if MODEL_STAGES & {*names} else None
         tracker.params(params.shown(cfg, job.overrides, job.augment, model))
         splits, data = stages.split(cfg, checkpoint, folder, tracker)
+        workers.require_same(strategy, "data", data)
         if cfg.rerun:
             was = rerun.earlier(cfg.rerun, target.uri)
             rerun.warn_of_differences(cfg.rerun, was, tags, data)
@@ -142,6 +141,12 @@ def main(cfg: DictConfig) -> float:
     if hydra_job.mode == RunMode.MULTIRUN:
         return _apart(cfg, job, hydra_job)
     cfg = _complete(cfg)
+    if cfg.trainer.workers:
+        # Or TensorFlow would say of workers which have ended that they have crashed.
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    if cfg.trainer.worker:
+        assist.assist(cfg)
+        return math.nan
     folder = new_folder(cfg)
     with runfolder.logged(folder):
         log.info("run folder %s", folder)

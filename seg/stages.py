@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import keras
 from omegaconf import DictConfig, OmegaConf
 
-from seg import describe, evaluate, parts, predict, reproduce, runfolder, summary, train
+from seg import describe, evaluate, parts, predict, reproduce, runfolder, summary, train, workers
 from seg.build import build
 from seg.config import classes, image_size
 from seg.contracts import Augment, Case, Splits
@@ -72,7 +72,8 @@ def run(
     if "describe" in stages:
         results |= _describe(cfg, splits, augment, folder)
     if "train" in stages:
-        results |= _train(cfg, model, splits, augment, folder, tracker, callbacks)
+        results |= fit(cfg, model, splits, augment, folder, tracker, callbacks)
+        plots.curves(folder / "history.csv", results["best/epoch"], folder / "figures")
         model = saved.drop_training_state(folder / "model.keras")
         results |= _validate(cfg, model, splits.valid) if splits.valid else {}
         if cfg.tracking.log_model:
@@ -98,16 +99,16 @@ def _describe(
     return results
 
 
-def _train(
+def fit(
     cfg: DictConfig,
     model: keras.Model,
     splits: Splits,
     augment: Augment | None,
     folder: Path,
     tracker: MlflowRun,
-    callbacks: Sequence[keras.callbacks.Callback],
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> dict[str, float]:
-    """Fit, leave model.keras, history.csv and the curves in the folder, return how it went."""
+    """Fit, leave model.keras and history.csv in the folder, return how it went."""
     data, plan = cfg.dataset, OmegaConf.to_object(cfg.trainer)
     how = (image_size(cfg), data.channels, classes(cfg), data.cache.name, folder)
     with model.distribute_strategy.scope():
@@ -119,16 +120,15 @@ def _train(
         )
     learned = splitting.thinned(splits.train, data.empty_ratio, cfg.seed)
     slices, valid = cache.load(learned, *how), cache.load(splits.valid, *how)
-    batches = pipeline.endless(slices, plan.batch_size, cfg.seed, augment)
+    share = workers.share(model.distribute_strategy)
+    batches = pipeline.endless(slices, plan.batch_size, cfg.seed, augment, share)
     steps = plan.steps_per_epoch or math.ceil(len(slices.ids) / plan.batch_size)
     for side, cases, n in (
         ("train", learned, len(slices.ids)),
         ("valid", splits.valid, len(valid.ids)),
     ):
         log.info("%s: %d slices of %d patients", side, n, len({case.patient for case in cases}))
-    summary = train.fit(model, batches, steps, valid, plan, folder, tracker, callbacks)
-    plots.curves(folder / "history.csv", summary["best/epoch"], folder / "figures")
-    return summary
+    return train.fit(model, batches, steps, valid, plan, folder, tracker, callbacks)
 
 
 def _predictions(cfg: DictConfig, model: keras.Model, cases: tuple[Case, ...]) -> Iterator:

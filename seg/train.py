@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from rich.progress import TaskProgressColumn
 
+from seg import workers
 from seg.config import Trainer
 from seg.contracts import SegError, Tracker
 from seg.data.cache import Slices
@@ -45,7 +46,7 @@ def fit(
 
     Args:
         model: compiled under the strategy.
-        batches: endless stream of (image BHWC, mask BHW1).
+        batches: endless stream of (image BHWC, mask BHW1); of several workers, the share of this.
         steps: per epoch.
         valid: validation slices; none where the monitored curve is one of training.
         plan: epochs, monitored curve, patience.
@@ -78,10 +79,14 @@ def fit(
     if sys.stderr.isatty():
         callbacks.append(ProgressBar())
     callbacks += more
-    replicas = model.distribute_strategy.num_replicas_in_sync
+    strategy = model.distribute_strategy
+    how = (plan.batch_size, strategy.num_replicas_in_sync, workers.share(strategy))
+    watched = once(valid, *how) if valid.ids else None
     model.fit(
-        batches,
-        validation_data=once(valid, plan.batch_size, replicas) if valid.ids else None,
+        workers.shared_out(strategy, batches),
+        validation_data=watched and workers.shared_out(strategy, watched),
+        # Or several workers would go on to a batch of nothing, which counts for some metrics.
+        validation_steps=watched and int(watched.cardinality()),
         epochs=plan.epochs,
         steps_per_epoch=steps,
         callbacks=callbacks,

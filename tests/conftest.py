@@ -30,7 +30,7 @@ SMALL = (
     "trainer.epoch_images=1",
 )
 TINY = FEW + SMALL
-LONG = ("test_readme.py", "test_run.py", "test_whole_run.py", "test_datasets.py")
+LONG = ("test_readme.py", "test_run.py", "test_whole_run.py", "test_datasets.py", "test_workers.py")
 
 
 def pytest_collection_modifyitems(items):

@@ -7,8 +7,9 @@ import pytest
 
 SEG = Path(__file__).parents[1] / "seg"
 LAYERS = {
-    "job": 6,
-    "run": 5,
+    "job": 7,
+    "run": 6,
+    "assist": 5,
     "compare": 5,
     "sync": 5,
     "sweep": 5,
@@ -36,17 +37,29 @@ LAYERS = {
     "track": 2,
     "jobs": 2,
     "runfolder": 2,
+    "workers": 1,
     "config": 1,
     "build": 1,
     "contracts": 0,
 }
 FENCES = {
     "hydra": {"run", "jobs", "config", "build"},
-    "omegaconf": {"run", "stages", "rerun", "sweep", "job", "parts", "config", "build", "params"},
+    "omegaconf": {
+        "run",
+        "stages",
+        "rerun",
+        "sweep",
+        "job",
+        "assist",
+        "parts",
+        "config",
+        "build",
+        "params",
+    },
     "mlflow": {"track"},
     "optuna": {"jobs"},
     "nibabel": {"data"},
-    "tensorflow": {"data", "devices", "train", "summary"},
+    "tensorflow": {"data", "devices", "workers", "train", "summary"},
     "matplotlib": {"figures"},
 }
 FILES = sorted(path for path in SEG.rglob("*.py") if path.name != "__init__.py")

@@ -15,20 +15,29 @@ from seg.data.cache import Slices
 from seg.data.numpy_call import numpy_call
 
 Pair = tuple[tf.Tensor, tf.Tensor]
+# Which of several workers, and of how many: each gets as many neighbouring samples of every batch.
+Share = tuple[int, int]
+WHOLE: Share = (0, 1)
 
 
 def endless(
-    slices: Slices, batch_size: int, seed: int, augment: Augment | None = None
+    slices: Slices, batch_size: int, seed: int, augment: Augment | None = None, share: Share = WHOLE
 ) -> tf.data.Dataset:
-    """Return an endless stream of full training batches.
+    """Return a worker's share of an endless stream of full training batches.
 
     Sample k of the stream is a pure function of (seed, k): every pass over the N slices takes them
     in an order of its own, and every sample its own augmentation, whatever the parallelism.
+    A worker makes its own samples only, unless they are mixed with others of their batch.
 
     Returns:
         batches (image float32 BHWC over 0..1, mask float32 BHW1 of class indices).
     """
-    n = len(slices.ids)
+    n, (worker, workers) = len(slices.ids), share
+    n_own = batch_size // workers
+    own = slice(worker * n_own, (worker + 1) * n_own)
+
+    def own_sample(j: tf.Tensor) -> Pair:
+        return sample(j // n_own * batch_size + own.start + j % n_own)
 
     def sample(k: tf.Tensor) -> Pair:
         order = tf.random.stateless_uniform(
@@ -50,29 +59,35 @@ def endless(
             (batch_size, *slices.shape_HWC),
         )
 
+    mixing = bool(augment and augment.mixing)
     batches = (
         tf.data.Dataset.counter()
-        .map(sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .batch(batch_size, drop_remainder=True)
+        .map(sample if mixing else own_sample, tf.data.AUTOTUNE, deterministic=True)
+        .batch(batch_size if mixing else n_own, drop_remainder=True)
     )
-    if augment and augment.mixing:
+    if mixing:
         batches = batches.enumerate().map(mixed, tf.data.AUTOTUNE, deterministic=True)
+        batches = batches.map(lambda images, masks: (images[own], masks[own]))
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
-def once(slices: Slices, batch_size: int, replicas: int = 1) -> tf.data.Dataset:
+def once(
+    slices: Slices, batch_size: int, replicas: int = 1, share: Share = WHOLE
+) -> tf.data.Dataset:
     """Return batches of all slices in their order, the last one as large as what is left.
 
     With several replicas all batches have one size, since a replica without a sample fails: the
     largest that divides the slices evenly. Where they are no multiple of `replicas`, up to
-    replicas - 1 slices come twice.
+    replicas - 1 slices come twice. A worker gets its share of each.
     """
-    places = np.arange(len(slices.ids))
+    places, (worker, workers) = np.arange(len(slices.ids)), share
     if replicas > 1:
         shares = math.ceil(len(places) / replicas)
         places = np.resize(places, shares * replicas)
         sizes = range(1, batch_size // replicas + 1)
         batch_size = replicas * max(size for size in sizes if shares % size == 0)
+    if workers > 1:
+        places = places.reshape(-1, workers, batch_size // workers)[:, worker].ravel()
 
     def plain(i: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         image_HWC, mask_HW1 = slices.sample(int(i))
@@ -85,6 +100,6 @@ def once(slices: Slices, batch_size: int, replicas: int = 1) -> tf.data.Dataset:
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
-        .batch(batch_size)
+        .batch(batch_size // workers, drop_remainder=replicas > 1)
         .prefetch(tf.data.AUTOTUNE)
     )

@@ -145,6 +145,14 @@ class MlflowRun:
         return True
 
 
+class Unheard(MlflowRun):
+    """A run of which nothing is kept."""
+
+    def __init__(self, folder: Path) -> None:
+        """Begin nothing."""
+        self.folder, self._begun = folder, False
+
+
 @contextmanager
 def start(
     folder: Path,
