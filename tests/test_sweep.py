@@ -13,6 +13,7 @@ import optuna
 import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
 from seg import resume, sweep
@@ -23,6 +24,7 @@ from seg.jobs.record import Record
 from seg.track import find
 from seg.track.run import Target, start
 
+QUICK = ["stages=[train]", "tracking.log_model=false", "trainer.epoch_images=0"]
 PARAMS = {"loss": "dice,bce", "seed": "0,1"}
 JOBS = [[f"loss={loss}", f"seed={seed}"] for loss in ("dice", "bce") for seed in (0, 1)]
 
@@ -280,7 +282,14 @@ def test_a_killed_sweep_of_processes_ends_as_if_it_had_not_been_killed(
     killed, command, tmp_path, tiny
 ):
     """Four jobs by joblib, two of which must fail; killed while a second pair is under way."""
-    words = ["-m", *tiny, "trainer.epochs=1", "optimizer.learning_rate=1e-3,1e30", "seed=0,1"]
+    words = [
+        "-m",
+        *tiny,
+        *QUICK,
+        "trainer.epochs=1",
+        "optimizer.learning_rate=1e-3,1e30",
+        "seed=0,1",
+    ]
     at = killed([*words, "hydra/launcher=joblib", "sweep.slots=2"], ended=1)
     done = command("sweep.resume=s", CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 1
@@ -305,7 +314,7 @@ def test_a_killed_search_loses_no_trial_and_runs_none_twice(
 ):
     line = next(line for line in readme_runs if "hparams_search=unet" in line)
     pruner = [f"hydra.sweeper.pruner.{key}=1" for key in ("n_startup_trials", "n_warmup_steps")]
-    at = killed([*line, *tiny, *pruner, "hydra.sweeper.trials=4"], ended=1)
+    at = killed([*line, *tiny, *QUICK, *pruner, "hydra.sweeper.trials=4"], ended=1)
     (first,) = [one for one in record.records(at) if one.ended]
     done = command("sweep.resume=s")
     assert done.returncode == 0, done.stderr
@@ -329,3 +338,33 @@ def test_a_killed_search_loses_no_trial_and_runs_none_twice(
         assert table.loc[one.job, "epochs"] == (1 if pruned else 2)
         assert run.data.tags.get("pruned", "") == one.said
     assert record.PRUNED in [one.state for one in ended]
+
+
+def test_any_value_can_be_searched_from_the_command_line(readme_runs, command, tmp_path, tiny):
+    line = next(line for line in readme_runs if "hydra/sweeper=optuna" in line)
+    done = command(*line, *tiny, *QUICK, "hydra.sweeper.trials=1")
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "outputs/sweeps").iterdir()
+    (one,) = record.records(folder)
+    words = dict(word.split("=", 1) for word in one.words)
+    assert 1e-4 <= float(words["optimizer.learning_rate"]) <= 1e-2
+    assert words["loss"] in ("dice", "bce")
+
+
+@pytest.mark.parametrize(
+    ("launcher", "target"),
+    [
+        ("joblib", "hydra_joblib_launcher.joblib_launcher.JoblibLauncher"),
+        ("submitit_slurm", "hydra_submitit_launcher.submitit_launcher.SlurmLauncher"),
+    ],
+)
+def test_the_launchers_of_the_readme_take_what_it_types(launcher, target, project):
+    lines = re.findall(r"`python -m seg.run -m (.*?)`", (project / "README.md").read_text())
+    (line,) = [line for line in lines if f"hydra/launcher={launcher}" in line]
+    fixed = [word for word in line.split() if "," not in word]
+    with initialize_config_dir(conf_dir(), version_base="1.3"):
+        cfg = compose("config", fixed, return_hydra_config=True)
+    assert cfg.hydra.launcher._target_ == f"hydra_plugins.{target}"
+    for word in fixed[1:]:
+        key, value = word.split("=")
+        assert str(OmegaConf.select(cfg, key)) == value
