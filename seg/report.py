@@ -10,7 +10,7 @@ import pandas as pd
 
 from seg.contracts import Scores
 
-MOST_JOBS = 30
+MOST_JOBS, LETTERS = 30, 10
 SIDES = {"test": "Test", "val": "Validation"}
 
 
@@ -39,25 +39,35 @@ def of_sweep(
     """
     parts = [f"Jobs: {counts(table)}.", f"```\n{command(words)}\n```"]
     if len(table) and not math.isnan(table[objective][0]):
-        chosen = " ".join(f"{name}={table[name][0]}" for name in params)
+        chosen = " ".join(f"{name}={_short(table[name][0])}" for name in params)
         parts[0] += f" The best by {objective}: job {table['job'][0]}, {chosen}, "
         parts[0] += f"**{_mean_and_interval(table.iloc[0], objective)}**."
     if len(table):
         head = ["job", *params, f"{objective} (95% interval)"]
-        lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
-        for row in table[:MOST_JOBS].to_dict("records"):
-            scored = row["state"] == "finished"
-            last = (
-                _mean_and_interval(row, objective)
-                if scored
-                else f"{row['state']}: {row['said']}".removesuffix(": ")
-            )
-            cells = [str(row["job"]), *(str(row[name]) for name in params), last]
-            lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
-        parts.append("\n".join(lines))
+        rows = [_job(row, params, objective) for row in table[:MOST_JOBS].to_dict("records")]
+        lines = [head, ["---"] * len(head), *rows]
+        parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
     if len(table) > MOST_JOBS:
         parts.append(f"The first {MOST_JOBS} of {len(table)}, see results.csv.")
     return "\n\n".join(parts) + "\n"
+
+
+def _job(row: Mapping, params: Sequence[str], objective: str) -> list[str]:
+    """Return the cells of a job: number, parameters, and its score or why it has none."""
+    scored = not math.isnan(row[objective])
+    said = "" if pd.isna(row["said"]) else f": {row['said']}"
+    last = _mean_and_interval(row, objective) if scored else f"{row['state']}{said}"
+    cells = [str(row["job"]), *(_short(row[name]) for name in params), last]
+    return [cell.replace("|", "/") for cell in cells]
+
+
+def _short(value: object) -> str:
+    """Round a drawn number, of which all digits are in results.csv."""
+    text = str(value)
+    try:
+        return f"{float(text):.4g}" if len(text) > LETTERS else text
+    except ValueError:
+        return text
 
 
 def report(
