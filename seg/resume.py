@@ -77,7 +77,7 @@ def identity(folder: Path) -> str:
 def swept(folder: Path, words: Sequence[str]) -> list[str]:
     """Return those of a job's words that make it another than its siblings."""
     params = json.loads((folder / PLAN).read_text())["params"]
-    return [word for word in words if rerun.key_of(word) in params]
+    return [word for word in words if word.partition("=")[0] in params]
 
 
 def _folder(name: str, given: Mapping[str, str]) -> Path:

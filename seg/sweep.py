@@ -98,7 +98,10 @@ class Sweep:
             for trial in group:
                 ended = self.known(trial.number)
                 if not ended.ended:
-                    return
+                    raise SegError(
+                        f"trial {trial.number} has not ended; sweep.resume={self.folder.name} "
+                        "goes on"
+                    )
                 study.tell(trial, ended)
 
 
@@ -115,7 +118,7 @@ def begun(
         launch: see `Sweep`.
 
     Raises:
-        SegError: the folder holds another sweep; or jobs of a grid have failed.
+        SegError: the folder holds another sweep; or jobs have not ended, or those of a grid failed.
     """
     folder, outputs = Path(cfg.hydra.sweep.dir).resolve(), Path(cfg.paths.outputs)
     plan = resume.plan(folder, cfg.sweep.resume, params, jobs)
@@ -128,7 +131,7 @@ def begun(
     with runfolder.logged(folder):
         command = report.command(plan["words"])
         tags = _provenance(folder, plan["words"]) | {"mlflow.source.name": command}
-        _settle(folder, ended=True)
+        _settle(folder, record.FINISHED, record.PRUNED, record.FAILED)
         name = f"sweep {folder.name}"
         with run.start(folder, target, name, tags, identity=plan["id"]) as tracker:
             tracker.params(plan["params"])
@@ -138,7 +141,7 @@ def begun(
                 log.info("sweep: python -m seg.run -m sweep.resume=%s goes on", folder.name)
                 raise
             finally:
-                _settle(folder, ended=False)
+                _settle(folder, record.RUNNING, record.FAILED)
                 table = _tabulate(folder, plan, cfg.objective)
                 best = _tell(folder, plan, cfg.objective, table, tracker)
     if best is not None and cfg.tracking.register:
@@ -159,13 +162,10 @@ def _provenance(folder: Path, words: Words) -> dict[str, str]:
     return tags
 
 
-def _settle(folder: Path, ended: bool) -> None:
-    """End the runs of processes that were killed before they could: of jobs that have ended or not.
-
-    A process may have been killed after it had written how its job ended.
-    """
+def _settle(folder: Path, *states: str) -> None:
+    """End the runs of processes that were killed before they could, of jobs in some states."""
     for known in record.records(folder):
-        if known.folder and known.ended == ended and not record.alive(folder, known.job):
+        if known.folder and known.state in states and not record.alive(folder, known.job):
             run.settle(Path(known.folder), STATUSES[known.state])
 
 
@@ -173,7 +173,7 @@ def _tabulate(folder: Path, plan: Mapping, objective: str) -> pd.DataFrame:
     """Write results.csv: a row for each job that has begun, the best first, as `figures` has it."""
     rows = []
     for known in record.records(folder):
-        chosen = dict(word.split("=", 1) for word in known.words)
+        chosen = dict(word.partition("=")[::2] for word in known.words)
         sent = opened(Path(known.folder)) if known.folder else None
         history = Path(known.folder, "history.csv")
         rows.append(
