@@ -14,6 +14,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from seg.contracts import SegError
 from seg.jobs import slots
 
 
@@ -42,13 +43,11 @@ class Grid(Sweeper):
     def sweep(self, arguments: list[str]) -> None:
         """Run the jobs that have not ended."""
         from seg import sweep
-        from seg.config import validate
 
         fixed, swept = self.parsed(arguments)
         jobs = [list(job) for job in product(*map(_values, swept))]
         for job in jobs:  # whatever can be refused is refused before the first is run
-            composed = self.loader.load_sweep_config(self.config, [*fixed, *job, "sweep.job=0"])
-            validate(OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"]))
+            self.check([*fixed, *job])
         with sweep.begun(self.config, _said(swept), jobs, self.launch(fixed)) as begun:
             begun.run(begun.missing())
 
@@ -62,7 +61,16 @@ class Grid(Sweeper):
         parsed = parser.parse_overrides([*params, *arguments])
         last = {word.get_key_element(): word for word in parsed}
         swept = [word for word in last.values() if word.is_sweep_override()]
+        if "objective" in last and last["objective"] in swept:
+            raise SegError("objective: jobs of one sweep are judged by one score; name it")
         return [word.input_line for word in last.values() if word not in swept], swept
+
+    def check(self, job: list[str]) -> None:
+        """Refuse a job whose config is wrong."""
+        from seg.config import validate
+
+        composed = self.loader.load_sweep_config(self.config, [*job, "sweep.job=0"])
+        validate(OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"]))
 
     def launch(self, fixed: list[str]) -> Callable[[list[list[str]]], Any]:
         """Return what has the launcher run jobs, given as what they do not share."""
@@ -104,6 +112,7 @@ class Search(Grid):
 
         fixed, swept = self.parsed(arguments)
         searched = space(swept)
+        self.check(fixed)
         self._check()
         with sweep.begun(self.config, _said(swept), [], self.launch(fixed)) as begun:
             study = Study(begun.name, self.storage, searched, self._sampler, self.config.seed)
@@ -118,7 +127,6 @@ class Search(Grid):
         """Refuse what no trial could use."""
         from seg.build import build
         from seg.config import monitored_curves
-        from seg.contracts import SegError
 
         for key in ("trials", "batch"):
             if getattr(self, key) < 1:
@@ -138,13 +146,11 @@ class Search(Grid):
 
 def _said(swept: list[Override]) -> dict[str, str]:
     """Return by key over what it is swept."""
-    return {word.get_key_element(): word.input_line.partition("=")[2] for word in swept}
+    return {word.get_key_element().lstrip("+"): word.input_line.partition("=")[2] for word in swept}
 
 
 def _values(word: Override) -> list[str]:
     """Return the words that a word stands for."""
-    from seg.contracts import SegError
-
     if not word.is_discrete_sweep():
         raise SegError(f"{word.input_line}: a grid needs values; hydra/sweeper=optuna searches")
     return [f"{word.get_key_element()}={value}" for value in word.sweep_string_iterator()]

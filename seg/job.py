@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -16,8 +17,7 @@ from omegaconf import OmegaConf
 from seg import resume, runfolder
 from seg.config import validate
 from seg.contracts import Pruned, first_line
-from seg.jobs import record
-from seg.jobs.slots import Slot
+from seg.jobs import record, slots
 from seg.run import Job, new_folder, prepare, run, say
 
 log = logging.getLogger(__name__)
@@ -26,18 +26,23 @@ log = logging.getLogger(__name__)
 def main() -> None:
     """Run the job that standard input tells of, unless it has ended, and write how it ended."""
     told = json.loads(sys.stdin.readline())
-    Slot(**{unit: tuple(names) for unit, names in told["slot"].items()}).use()
     prepare()
+    # Slurm's warning of the time limit is for the launcher, which may begin the job again.
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     sweep, number = Path(told["sweep"]), told["number"]
-    # A job of a sweep that was killed may live on: whoever comes second waits for its end.
+    if record.alive(sweep, number):
+        log.info("job %d is under way in another process, whose end is waited for", number)
     with record.lock(sweep, number):
         before = record.read(sweep, number)
         if before and before.ended:
             return
         if before and before.folder:
             _take_apart(before)
-        _run(told, sweep, number)
+        at_once = told["at_once"]
+        with slots.leased(at_once, sweep) if at_once else nullcontext(slots.Slot()) as slot:
+            slot.use()
+            _run(told, sweep, number)
 
 
 def _take_apart(before: record.Record) -> None:

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from seg.contracts import SegError
 
 FILES = ("config.yaml", "provenance.json", "data.json")
-PLACES = ("paths", "tracking.uri", "dataset.root", "dataset.source")
+PLACES = ("sweep", "paths", "tracking.uri", "dataset.root", "dataset.source")
 _ABSENT = object()
 
 log = logging.getLogger(__name__)

@@ -11,10 +11,13 @@ from typing import Any
 
 from seg import rerun
 from seg.contracts import SegError
-from seg.jobs.record import STATE
+from seg.jobs.record import STATE, write_whole
 
 PLAN = "sweep.json"
-MAY_DIFFER = ("hydra", "paths.", "tracking.uri=", "sweep.", "-m", "--multirun")
+MAY_DIFFER = (
+    *("hydra/launcher=", "hydra.launcher.", "hydra.sweeper."),
+    *("paths.", "sweep.", "-m", "--multirun"),
+)
 
 
 def words(arguments: Sequence[str]) -> list[str]:
@@ -38,33 +41,49 @@ def words(arguments: Sequence[str]) -> list[str]:
         )
     folder = _folder(name, given)
     plan = json.loads((folder / PLAN).read_text())
-    kept = [word for word in plan["words"] if rerun.key_of(word) not in given]
-    here = [] if "hydra.sweep.dir" in given else [f"hydra.sweep.dir={folder}"]
-    return ["-m", *kept, *(word for word in arguments if "=" in word), *here]
+    # A folder of today must not lead its jobs elsewhere than those before.
+    places = {**plan["places"], "hydra.sweep.dir": str(folder.resolve())}
+    typed = [word for word in arguments if "=" in word]
+    kept = [word for word in plan["words"] if rerun.key_of(word) not in {*given, *places}]
+    if "hydra/launcher" in given:
+        kept = [word for word in kept if not word.startswith("hydra.launcher.")]
+    here = [f"{key}={_quoted(value)}" for key, value in places.items() if key not in given]
+    return ["-m", *kept, *typed, *here]
 
 
 def plan(
-    folder: Path, resumed: str | None, params: Mapping[str, str], jobs: Sequence[Sequence[str]]
+    folder: Path,
+    resumed: str | None,
+    places: Mapping[str, str],
+    params: Mapping[str, str],
+    jobs: Sequence[Sequence[str]],
 ) -> dict[str, Any]:
-    """Return id, words, swept parameters and jobs of a sweep, which are written when it begins.
+    """Return what makes a sweep what it is, which is written when it begins.
+
+    Args:
+        folder: of the sweep.
+        resumed: the sweep that goes on, None where one begins.
+        places: by key of the config, what its jobs share whatever folder it goes on from.
+        params: what is swept.
+        jobs: of a grid, the words of each that they do not share.
+
+    Returns:
+        id, words of the command line, places, params and jobs.
 
     Raises:
-        SegError: the folder holds a sweep, and it is not resumed.
+        SegError: the folder holds a sweep, and it is not resumed; or the other way round.
     """
     file = folder / PLAN
     (folder / STATE).mkdir(parents=True, exist_ok=True)
+    if resumed and not file.exists():
+        raise SegError(f"sweep.resume: {folder} holds no sweep")
     if file.exists() and not resumed:
         raise SegError(f"hydra.sweep.dir: {folder} holds a sweep; sweep.resume={folder} goes on")
     if not file.exists():
         typed = [word for word in sys.argv[1:] if not word.startswith("hydra.sweep.dir=")]
         id_ = f"{folder.name}-{secrets.token_hex(4)}"
-        begun = {
-            "id": id_,
-            "words": typed,
-            "params": dict(params),
-            "jobs": [[*job] for job in jobs],
-        }
-        file.write_text(json.dumps(begun, indent=1) + "\n")
+        begun = {"id": id_, "words": typed, "places": dict(places), "params": dict(params)}
+        write_whole(file, json.dumps({**begun, "jobs": [[*job] for job in jobs]}, indent=1) + "\n")
     return json.loads(file.read_text())
 
 
@@ -77,7 +96,12 @@ def identity(folder: Path) -> str:
 def swept(folder: Path, words: Sequence[str]) -> list[str]:
     """Return those of a job's words that make it another than its siblings."""
     params = json.loads((folder / PLAN).read_text())["params"]
-    return [word for word in words if word.partition("=")[0] in params]
+    return [word for word in words if rerun.key_of(word) in params]
+
+
+def _quoted(value: str) -> str:
+    """Write a value so that Hydra reads it as it is."""
+    return '"{}"'.format(value.replace("\\", "\\\\").replace('"', '\\"'))
 
 
 def _folder(name: str, given: Mapping[str, str]) -> Path:

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -158,26 +158,26 @@ def main(cfg: DictConfig) -> float:
 def _apart(cfg: DictConfig, job: Job, hydra_job: DictConfig) -> float:
     """Run a job of a sweep in a process of its own, unless it has ended before."""
     sweep, number = Path(hydra_job.sweep.dir).resolve(), cfg.sweep.job
+    if number is None:
+        raise SegError("hydra/sweeper must be grid or optuna, and hparams_search not null")
     begun = record.Record(number, job.overrides)
     known = record.read(sweep, number)
     if known and known.ended:
         return known.objective
     at_once = cfg.sweep.slots or hydra_job.launcher.get("n_jobs")
     try:
-        cfg = _complete(cfg)
-        with slots.leased(at_once, sweep) if at_once else nullcontext(slots.Slot()) as slot:
-            told = {
-                "config": OmegaConf.to_yaml(cfg),
-                "augment": job.augment,
-                "overrides": job.overrides,
-                "sweep": str(sweep),
-                "number": number,
-                "search": _search(hydra_job, number),
-                "slot": asdict(slot),
-            }
-            ended = apart.run(sweep, begun, told, named=bool(at_once))
+        told = {
+            "config": OmegaConf.to_yaml(_complete(cfg)),
+            "augment": job.augment,
+            "overrides": job.overrides,
+            "sweep": str(sweep),
+            "number": number,
+            "search": _search(hydra_job, number),
+            "at_once": at_once and slots.at_once(at_once),
+        }
+        ended = apart.run(sweep, begun, told, named=bool(at_once))
     except Exception as error:
-        record.write(sweep, begun.ends(record.FAILED, said=first_line(error)))
+        record.fail(sweep, begun, first_line(error))
         raise
     sys.stdout.write(f"{ended.folder}\n")
     return ended.objective

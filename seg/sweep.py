@@ -19,6 +19,7 @@ from seg.figures import sweep as figures
 from seg.jobs import record
 from seg.jobs.record import Record
 from seg.jobs.study import Study
+from seg.rerun import key_of
 from seg.track import find, run
 from seg.track.journal import opened
 from seg.track.run import MlflowRun, Target
@@ -70,7 +71,8 @@ class Sweep:
     def run(self, jobs: Mapping[int, Words]) -> list[Record]:
         """Run jobs by number, and return what each came to."""
         for number in jobs:
-            if self.known(number).ended:
+            if self.retry and (known := self.known(number)).state == record.FAILED:
+                run.settle(Path(known.folder), "FAILED", apart=True)
                 record.forget(self.folder, number)
         try:
             if jobs:
@@ -92,15 +94,18 @@ class Sweep:
             while len(waiting) < batch and study.count() < trials:
                 waiting.append(study.ask())
             group, waiting = waiting[:batch], waiting[batch:]
-            self.run(
-                {one.number: study.words(one) for one in group if not self.known(one.number).ended}
-            )
+            drawn = {one.number: study.words(one) for one in group}
+            self.run({n: words for n, words in drawn.items() if not self.known(n).ended})
             for trial in group:
                 ended = self.known(trial.number)
                 if not ended.ended:
                     raise SegError(
-                        f"trial {trial.number} has not ended; sweep.resume={self.folder.name} "
-                        "goes on"
+                        f"trial {trial.number} has not ended; sweep.resume={self.folder} goes on"
+                    )
+                if ended.words and not {*drawn[trial.number]} <= {*ended.words}:
+                    raise SegError(
+                        f"hydra.sweeper.storage: the study there is not that of {self.folder}, "
+                        f"whose trial {trial.number} had other values"
                     )
                 study.tell(trial, ended)
 
@@ -121,13 +126,10 @@ def begun(
         SegError: the folder holds another sweep; or jobs have not ended, or those of a grid failed.
     """
     folder, outputs = Path(cfg.hydra.sweep.dir).resolve(), Path(cfg.paths.outputs)
-    plan = resume.plan(folder, cfg.sweep.resume, params, jobs)
-    target = Target(
-        find.absolute(cfg.tracking.uri or find.default_uri(outputs)),
-        cfg.tracking.experiment,
-        outputs,
-        plan["id"],
-    )
+    uri = find.absolute(cfg.tracking.uri or find.default_uri(outputs))
+    places = {"paths.outputs": str(outputs.resolve()), "tracking.uri": uri}
+    plan = resume.plan(folder, cfg.sweep.resume, places, params, jobs)
+    target = Target(uri, cfg.tracking.experiment, outputs, plan["id"])
     with runfolder.logged(folder):
         command = report.command(plan["words"])
         tags = _provenance(folder, plan["words"]) | {"mlflow.source.name": command}
@@ -138,7 +140,7 @@ def begun(
             try:
                 yield Sweep(folder, plan["id"], plan["jobs"], launch, cfg.sweep.retry)
             except KeyboardInterrupt:
-                log.info("sweep: python -m seg.run -m sweep.resume=%s goes on", folder.name)
+                log.info("sweep: python -m seg.run -m sweep.resume=%s goes on", folder)
                 raise
             finally:
                 _settle(folder, record.RUNNING, record.FAILED)
@@ -173,7 +175,7 @@ def _tabulate(folder: Path, plan: Mapping, objective: str) -> pd.DataFrame:
     """Write results.csv: a row for each job that has begun, the best first, as `figures` has it."""
     rows = []
     for known in record.records(folder):
-        chosen = dict(word.partition("=")[::2] for word in known.words)
+        chosen = {key_of(word): word.partition("=")[2] for word in known.words}
         sent = opened(Path(known.folder)) if known.folder else None
         history = Path(known.folder, "history.csv")
         rows.append(
@@ -187,7 +189,7 @@ def _tabulate(folder: Path, plan: Mapping, objective: str) -> pd.DataFrame:
                     for end in ("ci_low", "ci_high")
                 },
                 "best_epoch": known.scores.get("best/epoch"),
-                "epochs": len(pd.read_csv(history)) if history.is_file() else 0,
+                "epochs": max(0, len(_lines(history)) - 1),
                 "said": known.said,
                 "folder": known.folder,
                 "run_id": sent[1]["run_id"] if sent else None,
@@ -198,6 +200,10 @@ def _tabulate(folder: Path, plan: Mapping, objective: str) -> pd.DataFrame:
         table = table.sort_values([objective, "job"], ascending=[False, True], ignore_index=True)
     table.to_csv(folder / "results.csv", index=False)
     return table
+
+
+def _lines(file: Path) -> list[str]:
+    return file.read_text().splitlines() if file.is_file() else []
 
 
 def _tell(
@@ -232,10 +238,13 @@ def _require_all(folder: Path, plan: Mapping, table: pd.DataFrame) -> None:
         states.get(state, 0) for state in (record.FINISHED, record.PRUNED, record.FAILED)
     )
     if open_:
-        raise SegError(f"{open_} jobs have not ended; sweep.resume={folder.name} runs them")
+        raise SegError(f"{open_} jobs have not ended; sweep.resume={folder} runs them")
     failed = states.get(record.FAILED, 0)
     if failed and (plan["jobs"] or failed == len(table)):
+        again = "hydra.sweeper.trials=MORE tries others"
+        if plan["jobs"]:
+            again = "sweep.retry=true runs them again"
         raise SegError(
             f"{failed} of {len(table)} jobs failed, see {folder / 'results.csv'}; "
-            f"sweep.resume={folder.name} sweep.retry=true runs them again"
+            f"sweep.resume={folder} {again}"
         )

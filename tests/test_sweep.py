@@ -13,6 +13,7 @@ import optuna
 import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
@@ -21,6 +22,7 @@ from seg.config import conf_dir
 from seg.contracts import SegError
 from seg.jobs import record
 from seg.jobs.record import Record
+from seg.jobs.study import Study, space
 from seg.track import find
 from seg.track.run import Target, start
 
@@ -130,7 +132,9 @@ def test_a_sweep_has_a_parent_with_its_command_table_figures_and_best_child(conf
 def test_a_failed_job_is_a_failed_child_and_the_others_go_on(config, home):
     jobs = Jobs(home, [0.3, ValueError("of its own"), 0.5, 0.4])
     with (
-        pytest.raises(SegError, match=r"^1 of 4 jobs failed, see .*results\.csv; sweep\.resume=s"),
+        pytest.raises(
+            SegError, match=r"^1 of 4 jobs failed, see .*results\.csv; sweep\.resume=/.*/s "
+        ),
         sweep.begun(config(), PARAMS, JOBS, jobs) as begun,
     ):
         begun.run(begun.missing())
@@ -154,7 +158,7 @@ def test_an_interrupted_sweep_is_killed_and_goes_on_with_what_is_missing(config,
     assert parent.info.status == "KILLED"
     assert parent.data.tags["jobs"] == "1 finished"
     with (
-        pytest.raises(SegError, match=r"holds a sweep; sweep\.resume=.*s goes on$"),
+        pytest.raises(SegError, match=r"holds a sweep; sweep\.resume=.*s goes on"),
         sweep.begun(config(), PARAMS, JOBS, Jobs(home, [])),
     ):
         pass
@@ -180,11 +184,16 @@ def test_failed_jobs_are_run_again_on_request_only(config, home):
         sweep.begun(config("sweep.resume=s"), PARAMS, JOBS, jobs) as begun,
     ):
         assert begun.missing() == {}
+    _, _, children = parent_and_children(home)
+    assert [run.info.status for run in children] == ["FINISHED", "FAILED", "FINISHED", "FINISHED"]
     jobs = Jobs(home, [None, 0.9])
     again = config("sweep.resume=s", "sweep.retry=true")
     with sweep.begun(again, PARAMS, JOBS, jobs) as begun:
         begun.run(begun.missing())
     assert jobs.ran == [1]
+    client = mlflow.MlflowClient(find.default_uri(home))
+    found = client.search_runs(["1"], "tags.`mlflow.parentRunId` != ''")
+    assert [run.info.status for run in found] == ["FINISHED"] * 4, "the failed run is taken apart"
     assert pd.read_csv(home / "sweeps/s/results.csv")["job"].iloc[0] == 1
 
 
@@ -206,13 +215,85 @@ def test_a_run_whose_process_was_killed_after_its_record_ends_as_the_record_says
     assert child.info.status == "FINISHED"
 
 
+def test_a_table_is_made_of_whatever_jobs_leave(config, home):
+    """Words that delete or add a key; a history that was being written."""
+    jobs = [["+mine.key=1", "~metrics.dice"], ["+mine.key=2", "~metrics.dice"]]
+    with sweep.begun(config(), {"mine.key": "1,2"}, jobs, Jobs(home, [0.3, 0.4])) as begun:
+        begun.run(begun.missing())
+        next(home.glob("runs/r0*/history.csv")).write_text("")
+    table = pd.read_csv(home / "sweeps/s/results.csv")
+    assert list(table["mine.key"]) == [2, 1]
+    assert list(table["epochs"]) == [2, 0]
+    assert parent_and_children(home)[1].data.params == {"mine.key": "1,2"}
+
+
+def test_a_run_that_cannot_be_ended_does_not_hold_up_the_sweep(config, home):
+    def launch(jobs):
+        Jobs(home, []).run(0, JOBS[0], 0.7)
+        folder = home / "runs" / "r1"
+        (folder / "tracking").mkdir(parents=True)  # killed before its journal's first line
+        record.write(home / "sweeps/s", Record(1, tuple(JOBS[1]), folder=str(folder)))
+
+    with (
+        pytest.raises(SegError, match=r"^1 jobs have not ended"),
+        sweep.begun(config(), PARAMS, JOBS[:2], launch) as begun,
+    ):
+        begun.run(begun.missing())
+    assert list(pd.read_csv(home / "sweeps/s/results.csv")["state"]) == ["finished", "interrupted"]
+
+
+def test_a_job_that_ends_while_a_sweep_goes_on_is_not_run_again(config, home):
+    """Its process outlived the sweep's."""
+    jobs = Jobs(home, [0.1, 0.2, 0.3, 0.4])
+    with sweep.begun(config(), PARAMS, JOBS, jobs) as begun:
+        missing = begun.missing()
+        jobs.run(2, JOBS[2], 0.9)
+        begun.run({number: missing[number] for number in (0, 1, 3)})
+        assert record.read(home / "sweeps/s", 2).objective == 0.9
+
+
+def test_a_search_never_takes_another_study_for_its_own(config, home):
+    def opened(name):
+        searched = space(OverridesParser.create().parse_overrides(["seed=range(100)"]))
+        return Study(name, f"sqlite:///{home}/study.db", searched, sampler, 0)
+
+    def sampler(seed):
+        return optuna.samplers.RandomSampler(seed=seed)
+
+    with sweep.begun(config(), {"seed": "range(100)"}, [], Jobs(home, [0.1, 0.2])) as begun:
+        begun.search(opened(begun.name), trials=2, batch=1)
+    again = config("sweep.resume=s", "seed=5")
+    with (
+        pytest.raises(SegError, match=r"^hydra\.sweeper\.storage: the study there is not that of"),
+        sweep.begun(again, {"seed": "range(100)"}, [], Jobs(home, [])) as begun,
+    ):
+        other = opened("another")
+        other._seed = 1
+        begun.search(other, trials=2, batch=1)
+
+
+def test_a_search_whose_launcher_breaks_is_no_success(config, home):
+    def launch(jobs):
+        raise FileNotFoundError("sbatch")
+
+    searched = space(OverridesParser.create().parse_overrides(["seed=range(100)"]))
+    with (
+        pytest.raises(SegError, match=r"^trial 0 has not ended; sweep\.resume=/.*/s goes on"),
+        sweep.begun(config(), {"seed": "range(100)"}, [], launch) as begun,
+    ):
+        make = optuna.samplers.RandomSampler
+        study = Study("s", f"sqlite:///{home}/a.db", searched, lambda seed: make(seed=seed), 0)
+        begun.search(study, trials=2, batch=1)
+    assert parent_and_children(home)[1].info.status == "FAILED"
+
+
 def test_a_launcher_that_breaks_leaves_its_jobs_open_and_says_how_to_go_on(config, home, caplog):
     def launch(jobs):
         Jobs(home, [0.5]).run(0, JOBS[0], 0.5)
         raise RuntimeError("lost the cluster")
 
     with (
-        pytest.raises(SegError, match=r"^3 jobs have not ended; sweep\.resume=s runs them$"),
+        pytest.raises(SegError, match=r"^3 jobs have not ended; sweep\.resume=/.*/s runs them$"),
         sweep.begun(config(), PARAMS, JOBS, launch) as begun,
     ):
         begun.run(begun.missing())
@@ -235,7 +316,8 @@ def test_a_resumed_sweep_has_the_words_it_was_begun_with(planned):
     words = resume.words(["sweep.resume=s", *at])
     assert words == [
         *("-m", "-m", "loss=dice,bce", "seed=0,1"),
-        *("sweep.resume=s", *at, f"hydra.sweep.dir={planned}/sweeps/s"),
+        *("sweep.resume=s", *at, f'tracking.uri="{find.default_uri(planned)}"'),
+        f'hydra.sweep.dir="{planned}/sweeps/s"',
     ]
     _, parent, _ = parent_and_children(planned)
     for name in (str(planned / "sweeps/s"), parent.info.run_id):
@@ -248,6 +330,8 @@ def test_a_resumed_sweep_has_the_words_it_was_begun_with(planned):
     [
         (["trainer.epochs=5"], r"^trainer\.epochs=5: a sweep goes on with the jobs"),
         (["model=unet"], r"^model=unet: a sweep goes on"),
+        (["hydra.sweep.dir=elsewhere"], r"^hydra\.sweep\.dir=elsewhere: a sweep goes on"),
+        (["tracking.uri=other"], r"^tracking\.uri=other: a sweep goes on"),
         (["sweep.resume=other"], r"^sweep\.resume: no sweep other in .*sweeps, and no folder"),
     ],
 )

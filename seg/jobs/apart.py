@@ -33,6 +33,7 @@ def run(sweep: Path, job: Record, told: Mapping[str, object], named: bool) -> Re
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE if named else None,
         text=True,
+        errors="replace",
         start_new_session=True,  # Ctrl-C is for this process, which tells the job once
     )
     try:
@@ -43,16 +44,10 @@ def run(sweep: Path, job: Record, told: Mapping[str, object], named: bool) -> Re
             sys.stderr.write(f"job {job.job}: {line}")
         process.wait()
     finally:
-        with suppress(BrokenPipeError):
-            process.stdin.close()
-        process.wait()
-    ended = record.read(sweep, job.job) or job
+        process.communicate()  # its input ends, and what it still says is read
     if process.returncode == -signal.SIGINT or process.returncode == 128 + signal.SIGINT:
         raise KeyboardInterrupt
-    if not ended.ended:
-        ended = ended.ends(record.FAILED, said=_died(process.returncode))
-        record.write(sweep, ended)
-    return ended
+    return record.fail(sweep, job, _died(process.returncode))
 
 
 def _died(code: int) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import keras
 import optuna
 from optuna.trial import Trial
@@ -30,13 +28,12 @@ class Prune(keras.callbacks.Callback):
         loaded = optuna.load_study(study_name=study, storage=url, pruner=pruner)
         known = loaded.get_trials(deepcopy=False)[trial]
         self._trial, self._curve = Trial(loaded, known._trial_id), curve
+        self._said = known.last_step or 0  # by a process that was killed
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Tell the study, and raise `Pruned` where it sees no hope."""
         value = float(logs[self._curve])
-        with warnings.catch_warnings():
-            # A trial that was interrupted says the same again.
-            warnings.simplefilter("ignore", UserWarning)
+        if epoch + 1 > self._said:
             self._trial.report(-value if "loss" in self._curve else value, epoch + 1)
-        if self._trial.should_prune():
+        if epoch + 1 >= self._said and self._trial.should_prune():
             raise Pruned(epoch + 1, value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,19 +52,36 @@ class Record:
 
 def write(sweep: Path, record: Record) -> None:
     """Write a record in the place of an earlier one."""
-    file = _file(sweep, record.job)
+    write_whole(_file(sweep, record.job), json.dumps(dataclasses.asdict(record)))
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write a file of which, whenever the machine dies, there is all or nothing."""
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(".part")
-    part.write_text(json.dumps(dataclasses.asdict(record)))
+    with part.open("w") as content:
+        content.write(text)
+        content.flush()
+        os.fsync(content.fileno())
     part.replace(file)
+
+
+def fail(sweep: Path, begun: Record, said: str) -> Record:
+    """Write that a job has failed, unless another process has it, and return how it ended."""
+    with lock(sweep, begun.job):
+        known = read(sweep, begun.job) or begun
+        if not known.ended:
+            known = known.ends(FAILED, said=said)
+            write(sweep, known)
+    return known
 
 
 def read(sweep: Path, job: int) -> Record | None:
     """Return the record of a job, None of one that has not begun."""
-    file = _file(sweep, job)
-    if not file.exists():
+    try:
+        values = json.loads(_file(sweep, job).read_text())
+    except FileNotFoundError:
         return None
-    values = json.loads(file.read_text())
     return Record(**{**values, "words": tuple(values["words"])})
 
 

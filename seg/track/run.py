@@ -236,8 +236,12 @@ def settle(folder: Path, status: str, apart: bool = False) -> None:
         status: how it ends.
         apart: take it out of its sweep.
     """
-    if (folder / FOLDER).is_dir():
+    if not (folder / FOLDER).is_dir():
+        return
+    try:
         resend(folder, more=[{"kind": "apart"}] if apart else [], status=status)
+    except (SegError, OSError) as error:
+        log.warning("tracking: the run of %s stays as it is (%s)", folder, error)
 
 
 def resend(

@@ -12,7 +12,7 @@ import pytest
 from seg.jobs import apart, record
 from seg.jobs.record import Record
 
-TOLD = {"augment": "on", "overrides": [], "search": None, "slot": {"gpus": [], "cores": []}}
+TOLD = {"augment": "on", "overrides": [], "search": None, "at_once": None}
 WAITS = (
     "import json, sys; from pathlib import Path\n"
     "from seg.jobs import apart; from seg.jobs.record import Record\n"
@@ -37,8 +37,8 @@ def test_a_job_that_cannot_be_run_has_failed_and_says_so(told, tmp_path, capfd):
 
 @pytest.fixture
 def waiting(told, tmp_path):
-    """A process that runs a job whose lock another has: (it, the job's process)."""
-    with record.lock(tmp_path, 3):
+    """A process that runs a job whose lock another has: (it, the job's process, the lock)."""
+    with record.lock(tmp_path, 3) as lock:
         process = subprocess.Popen(
             [sys.executable, "-c", WAITS, str(tmp_path), json.dumps(told)],
             stdout=subprocess.PIPE,
@@ -46,21 +46,24 @@ def waiting(told, tmp_path):
         )
         while not (children := psutil.Process(process.pid).children()):
             time.sleep(0.05)
-        yield process, children[0]
+        yield process, children[0], lock
         process.kill()
         process.wait()
 
 
 def test_a_job_that_is_killed_has_failed(waiting, tmp_path):
-    process, job = waiting
+    process, job, lock = waiting
     job.kill()
+    time.sleep(0.5)
+    assert record.read(tmp_path, 3) is None, "another has the job, and may well end it"
+    lock.release()
     assert "killed by SIGKILL, as by a system that is out of memory" in process.communicate()[0]
     assert record.read(tmp_path, 3).state == record.FAILED
 
 
 @pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT])
 def test_a_job_ends_with_the_process_that_began_it(waiting, tmp_path, by):
-    process, job = waiting
+    process, job, _ = waiting
     while len(job.threads()) < 2:  # it watches its input now
         time.sleep(0.05)
     process.send_signal(by)

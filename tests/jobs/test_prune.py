@@ -50,9 +50,13 @@ def test_a_trial_below_the_median_of_the_others_is_stopped_after_the_warm_up(tra
     assert raised.value.epoch == 3
 
 
-def test_a_trial_that_was_interrupted_says_the_same_again_without_a_word(trained, recwarn):
-    trained([0.2, 0.4], trial=None)
-    done = trained([0.2, 0.4])
-    before = dict(done.intermediate_values)
-    assert before == {1: 0.2, 2: 0.4}
+def test_a_trial_that_begins_again_is_not_judged_by_its_first_life(trained, tmp_path, recwarn):
+    trained([0.2, 0.3, 0.4, 0.5])
+    trained([0.2, 0.3, 0.4, 0.5])
+    url = f"sqlite:///{tmp_path}/study.db"
+    trial = optuna.load_study(study_name="s", storage=url).ask()
+    for epoch, value in ((1, 0.2), (2, 0.3), (3, 0.1)):
+        trial.report(value, epoch)  # at epoch 3 it was killed, before it was judged
+    with pytest.raises(Pruned, match="^after epoch 3, at 0.1000$"):
+        trained([0.2, 0.3, 0.1, 0.9], trial=trial.number)
     assert not [one for one in recwarn if "reported" in str(one.message)]
