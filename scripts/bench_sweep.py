@@ -38,7 +38,7 @@ def measured(words: list[str], folder: Path) -> dict[int, list[tuple[str, float,
     with (folder / "log").open("a") as log:
         root = psutil.Popen(command, cwd=folder, stdout=log, stderr=log)
         while root.poll() is None:
-            for process in (root, *root.children(recursive=True)):
+            for process in (root, *root.children()):
                 try:
                     line, times = process.cmdline(), process.cpu_times()
                     memory = process.memory_info().rss / MIB
