@@ -113,7 +113,7 @@ class Search(Grid):
         fixed, swept = self.parsed(arguments)
         searched = space(swept)
         self.check(fixed)
-        self._check()
+        self.check_search()
         with sweep.begun(self.config, _said(swept), [], self.launch(fixed)) as begun:
             study = Study(begun.name, self.storage, searched, self._sampler, self.config.seed)
             begun.search(study, self.trials, self.batch)
@@ -123,7 +123,7 @@ class Search(Grid):
 
         return build("hydra.sweeper.sampler", self.sampler, seed=seed)
 
-    def _check(self) -> None:
+    def check_search(self) -> None:
         """Refuse what no trial could use."""
         from seg.build import build
         from seg.config import monitored_curves

@@ -14,7 +14,8 @@ from seg.jobs.record import Record
 
 TOLD = {"augment": "on", "overrides": [], "search": None, "at_once": None}
 WAITS = (
-    "import json, sys; from pathlib import Path\n"
+    "import json, signal, sys; from pathlib import Path\n"
+    "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background job ignores it
     "from seg.jobs import apart; from seg.jobs.record import Record\n"
     "sweep = Path(sys.argv[1])\n"
     "print(apart.run(sweep, Record(3, ('a=1',)), json.loads(sys.argv[2]), named=True))\n"
