@@ -19,7 +19,7 @@ def assist(cfg: DictConfig) -> None:
             from seg.track import find
             from seg.track.run import Unheard
         strategy, tracker = parts.strategy(cfg, folder), Unheard(folder)
-        uri = find.absolute(cfg.tracking.uri or find.default_uri(Path(cfg.paths.outputs)))
+        uri = find.chosen(cfg.tracking.uri, Path(cfg.paths.outputs))
         checkpoint = parts.find_checkpoint(find.pinned(cfg.checkpoint, uri), uri, folder)
         with workers.together():
             with strategy.scope():

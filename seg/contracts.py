@@ -21,7 +21,7 @@ class Pruned(Exception):
     def __init__(self, epoch: int, value: float) -> None:
         """Say after which epoch, and what the judged curve was then."""
         super().__init__(f"after epoch {epoch}, at {value:.4f}")
-        self.epoch, self.value = epoch, value
+        self.epoch = epoch
 
 
 def first_line(error: BaseException) -> str:

@@ -66,7 +66,7 @@ def words(arguments: Sequence[str]) -> list[str]:
     Raises:
         SegError: there is no such run, or a word cannot stand beside it.
     """
-    given = {key_of(word): word.partition("=")[2].strip("'\"") for word in arguments}
+    given = values(arguments)
     if given.get("rerun", "null") == "null":
         return [*arguments]
     if not given["rerun"]:
@@ -130,6 +130,11 @@ def _merged(before: Any, base: Any, now: Any) -> Any:  # noqa: ANN401  what YAML
     keys = dict.fromkeys([*before, *now])
     values = {key: _merged(*(d.get(key, _ABSENT) for d in (before, base, now))) for key in keys}
     return {key: value for key, value in values.items() if value is not _ABSENT}
+
+
+def values(arguments: Sequence[str]) -> dict[str, str]:
+    """Return what the words of a command line set, by key."""
+    return {key_of(word): word.partition("=")[2].strip("'\"") for word in arguments}
 
 
 def key_of(word: str) -> str:

@@ -30,7 +30,7 @@ def words(arguments: Sequence[str]) -> list[str]:
     Raises:
         SegError: there is no such sweep, or a word would make its jobs others.
     """
-    given = {rerun.key_of(word): word.partition("=")[2].strip("'\"") for word in arguments}
+    given = rerun.values(arguments)
     name = given.get("sweep.resume", "null")
     if name == "null":
         return [*arguments]
@@ -40,7 +40,7 @@ def words(arguments: Sequence[str]) -> list[str]:
             "beside sweep.resume, or begin another sweep"
         )
     folder = _folder(name, given)
-    plan = json.loads((folder / PLAN).read_text())
+    plan = _read(folder)
     # A folder of today must not lead its jobs elsewhere than those before.
     places = {**plan["places"], "hydra.sweep.dir": str(folder.resolve())}
     typed = [word for word in arguments if "=" in word]
@@ -84,18 +84,21 @@ def plan(
         id_ = f"{folder.name}-{secrets.token_hex(4)}"
         begun = {"id": id_, "words": typed, "places": dict(places), "params": dict(params)}
         write_whole(file, json.dumps({**begun, "jobs": [[*job] for job in jobs]}, indent=1) + "\n")
-    return json.loads(file.read_text())
+    return _read(folder)
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / PLAN).read_text())
 
 
 def identity(folder: Path) -> str:
     """Return the name that a sweep shares with no other, whatever its folder is called."""
-    file = folder / PLAN
-    return json.loads(file.read_text())["id"] if file.exists() else folder.name
+    return _read(folder)["id"]
 
 
 def swept(folder: Path, words: Sequence[str]) -> list[str]:
     """Return those of a job's words that make it another than its siblings."""
-    params = json.loads((folder / PLAN).read_text())["params"]
+    params = _read(folder)["params"]
     return [word for word in words if rerun.key_of(word) in params]
 
 

@@ -47,7 +47,7 @@ class Job:
         overrides: words that compose the config.
         sweep: folder of the sweep that it is a job of.
         number: within the sweep.
-        search: of a trial, what `seg.jobs.study.Prune` takes, but the pruner as a config.
+        search: of a trial, what `seg.jobs.prune.Prune` takes, but the pruner as a config.
     """
 
     augment: str = ""
@@ -71,7 +71,7 @@ def run(cfg: DictConfig, folder: Path, job: Job = Job()) -> float:  # noqa: B008
 
     outputs = Path(cfg.paths.outputs)
     target = Target(
-        find.absolute(cfg.tracking.uri or find.default_uri(outputs)),
+        find.chosen(cfg.tracking.uri, outputs),
         cfg.tracking.experiment,
         outputs,
         job.sweep and resume.identity(job.sweep),

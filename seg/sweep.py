@@ -126,7 +126,7 @@ def begun(
         SegError: the folder holds another sweep; or jobs have not ended, or those of a grid failed.
     """
     folder, outputs = Path(cfg.hydra.sweep.dir).resolve(), Path(cfg.paths.outputs)
-    uri = find.absolute(cfg.tracking.uri or find.default_uri(outputs))
+    uri = find.chosen(cfg.tracking.uri, outputs)
     places = {"paths.outputs": str(outputs.resolve()), "tracking.uri": uri}
     plan = resume.plan(folder, cfg.sweep.resume, places, params, jobs)
     target = Target(uri, cfg.tracking.experiment, outputs, plan["id"])

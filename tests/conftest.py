@@ -101,6 +101,21 @@ def command(tmp_path):
     return start
 
 
+@pytest.fixture
+def begin():
+    """Start processes, as `subprocess.Popen` does, that do not outlive the test."""
+    begun = []
+
+    def start(arguments, **options):
+        begun.append(subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, **options))
+        return begun[-1]
+
+    yield start
+    for process in begun:
+        process.kill()
+        process.communicate()
+
+
 @pytest.fixture(scope="session")
 def readme_words(project):
     """Arguments of every `python -m seg.MODULE` of README.md, by module."""

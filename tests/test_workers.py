@@ -33,27 +33,19 @@ def addresses(n):
 
 
 @pytest.fixture
-def started(tmp_path):
+def started(begin, tmp_path):
     """Start worker `i` of `workers`: -> process, with its standard error as a pipe."""
-    begun = []
 
     def start(workers, i, *words):
         words = [*words, f"trainer.workers=[{','.join(workers)}]", f"trainer.worker={i}"]
-        process = subprocess.Popen(
+        return begin(
             [sys.executable, "-m", "seg.run", *words],
             cwd=tmp_path,
             env=os.environ | {"TMPDIR": str(tmp_path)},
-            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
         )
-        begun.append(process)
-        return process
 
-    yield start
-    for process in begun:
-        process.kill()
-        process.communicate()
+    return start
 
 
 def numbered(n):

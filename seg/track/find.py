@@ -39,6 +39,11 @@ def absolute(uri: str) -> str:
     return f"{FILE}{Path(uri.removeprefix(FILE)).resolve()}" if uri.startswith(FILE) else uri
 
 
+def chosen(uri: str | None, outputs: Path) -> str:
+    """Return the address of the store that a config names, or of the default one."""
+    return absolute(uri or default_uri(outputs))
+
+
 def client(uri: str) -> mlflow.MlflowClient:
     """Return a client of a server or store; the tables of a new file are made by one process."""
     if not uri.startswith(FILE):

@@ -17,25 +17,17 @@ HOLDS = (
 
 
 @pytest.fixture
-def holder(tmp_path):
+def holder(begin, tmp_path):
     """Start a process that takes a share and has it until its input ends: jobs at once -> it."""
-    started = []
 
     def start(at_once, gpus="0,1,2,3", sweep="sweep"):
-        process = subprocess.Popen(
+        return begin(
             [sys.executable, "-c", HOLDS, str(at_once), str(tmp_path / sweep)],
             env=os.environ | {"CUDA_VISIBLE_DEVICES": gpus, "TMPDIR": str(tmp_path)},
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
         )
-        started.append(process)
-        return process
 
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
+    return start
 
 
 def test_jobs_share_the_gpus_and_who_finds_none_waits_for_the_end_of_another(holder):
