@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 import keras
 from omegaconf import DictConfig, OmegaConf
 
-from seg import describe, evaluate, parts, predict, reproduce, runfolder, summary, train, workers
+from seg import describe, evaluate, parts, reproduce, runfolder, summary, train, workers
 from seg.build import build
 from seg.config import classes, image_size
 from seg.contracts import Augment, Case, Splits
 from seg.data import cache, digest, pipeline
 from seg.data import split as splitting
 from seg.figures import plots
+from seg.infer import cases as infer
+from seg.infer.hardest import Hardest
 from seg.models import saved
 
 if TYPE_CHECKING:
@@ -132,9 +134,7 @@ def fit(
 
 
 def _predictions(cfg: DictConfig, model: keras.Model, cases: tuple[Case, ...]) -> Iterator:
-    return predict.predict_cases(
-        model, cases, image_size(cfg), classes(cfg), cfg.trainer.batch_size
-    )
+    return infer.predict_cases(model, cases, image_size(cfg), classes(cfg), cfg.trainer.batch_size)
 
 
 def _validate(cfg: DictConfig, model: keras.Model, cases: tuple[Case, ...]) -> dict[str, float]:
@@ -153,8 +153,8 @@ def _test(
     stages = names(cfg)
     predictions = _predictions(cfg, model, cases)
     if "infer" in stages:
-        predictions = predict.saved(predictions, folder, classes(cfg))
-    hardest = predict.Hardest()
+        predictions = infer.saved(predictions, folder, classes(cfg))
+    hardest = Hardest()
     rows = evaluate.score_cases(hardest.watch(predictions), classes(cfg).names)
     if "evaluate" not in stages:
         return {}

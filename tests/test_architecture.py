@@ -21,7 +21,7 @@ LAYERS = {
     "parts": 3,
     "train": 3,
     "evaluate": 3,
-    "predict": 3,
+    "infer": 3,
     "describe": 3,
     "summary": 3,
     "params": 2,

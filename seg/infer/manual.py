@@ -1,0 +1,94 @@
+"""What must be known of a trained model to use it, kept in its .keras file."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from seg.contracts import Classes, SegError
+
+MEMBER = "seg.json"
+
+
+@dataclass(frozen=True)
+class Cleanup:
+    """What is done to the mask of a case, for each class by itself, in this order.
+
+    Attributes:
+        fill_holes: background that the mask encloses becomes part of it.
+        min_size: smaller components go; in mm3, or in pixels where the spacing is unknown.
+        largest_component: only the largest stays.
+    """
+
+    fill_holes: bool = False
+    min_size: float = 0.0
+    largest_component: bool = False
+
+
+@dataclass(frozen=True)
+class Manual:
+    """How a model's masks are made.
+
+    Attributes:
+        size: (height, width) of the model's input.
+        channels: of its images, 1 or 3.
+        labels: `seg.contracts.Classes.labels`.
+        seen: largest height and width, in pixels, of the images that it has learned from.
+        stacked: whether it has learned from cases of several slices.
+        measured: whether their spacing was known, so that sizes are in mm3.
+        raw: format of its volumes, as `dataset.raw`; None where it learned from pictures.
+        prepare: how slices became pictures, as `dataset.prepare`; None where they were.
+        flips: axes along which training images were flipped: "horizontal", "vertical".
+        threshold: a pixel whose probability is at least this is foreground; of one class only.
+        cleanup: what is done to the mask of a case.
+        flipped: whether the mean is taken over all `flips` of an image.
+    """
+
+    size: tuple[int, int]
+    channels: int
+    labels: Mapping[str, int]
+    seen: tuple[int, int]
+    stacked: bool
+    measured: bool
+    raw: Mapping[str, Any] | None = None
+    prepare: Mapping[str, Any] | None = None
+    flips: tuple[str, ...] = ()
+    threshold: float = 0.5
+    cleanup: Cleanup = field(default_factory=Cleanup)
+    flipped: bool = False
+
+    @property
+    def classes(self) -> Classes:
+        """Return what the pixels of its masks say."""
+        return Classes(labels=self.labels)
+
+
+def write(manual: Manual, path: Path) -> None:
+    """Put a manual into a .keras file that has none."""
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr(MEMBER, json.dumps(asdict(manual), indent=2))
+
+
+def read(path: Path) -> Manual | None:
+    """Return the manual of a .keras file, None where it has none or is none.
+
+    Raises:
+        SegError: another version of this package wrote it.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            known = json.loads(file.read(MEMBER))
+    except (KeyError, zipfile.BadZipFile):
+        return None
+    try:
+        known |= {key: tuple(known[key]) for key in ("size", "seen", "flips")}
+        return Manual(**{**known, "cleanup": Cleanup(**known["cleanup"])})
+    except (KeyError, TypeError) as error:
+        raise SegError(
+            f"{path}: says how it is used in the words of another version of seg ({error}); "
+            "evaluate it with that one, or train again"
+        ) from error
