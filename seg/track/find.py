@@ -21,7 +21,7 @@ from seg.track.sender import reason
 FILE = "sqlite:///"
 TESTED = "test/dice"
 FOLDER_TAG = "seg.folder"
-LOCK_TIMEOUT_S = 10
+LOCK_TIMEOUT_S = 60  # three runs that begin together have waited for 10 on a busy machine
 LOCAL_UI = "http://127.0.0.1:5000"
 # MLflow opens an experiment in its view for language models, without charts; and sorted by time it
 # hides the jobs of a sweep, and their curves, under their parent.
