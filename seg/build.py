@@ -27,7 +27,7 @@ PLAIN: list[Any] = [
 ]
 
 
-def build(key: str, node: DictConfig, **given: Any) -> Any:  # noqa: ANN401
+def build(key: str, node: DictConfig | dict, **given: Any) -> Any:  # noqa: ANN401
     """Instantiate the replaceable part at `key`; `given` are the arguments that code supplies.
 
     A mapping of named parts becomes a dict without those set to null. A `name`, by which runs are
@@ -36,6 +36,7 @@ def build(key: str, node: DictConfig, **given: Any) -> Any:  # noqa: ANN401
     Raises:
         SegError: an argument is unknown, missing or mistyped, or the part refuses it.
     """
+    node = OmegaConf.create(node) if isinstance(node, dict) else node
     try:
         _check_arguments(key, node, set(given))
         made = instantiate(_without_surplus_name(node), **given, _convert_="all")

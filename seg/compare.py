@@ -108,7 +108,7 @@ def compared(runs: Sequence[Finished], score: str) -> Comparison:
         for low, high in [paired.interval(values[run.label].to_numpy())]
     )
     pairs = paired.pairs(scores)
-    # All patients better in one of the runs, 2 of the 2^n equally likely ways of the signs.
+    # All patients higher in one of the runs, 2 of the 2^n equally likely ways of the signs.
     smallest = len(pairs) * 2.0 ** (1 - len(values))
     if smallest > SURE:
         log.warning(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -21,6 +22,8 @@ MODEL_STAGES = {"summary", "train", "evaluate", "infer"}
 OnBad = Enum("OnBad", ["error", "skip"])
 Leakage = Enum("Leakage", ["warn", "error"])
 Cache = Enum("Cache", ["auto", "memory", "disk", "off"])
+Tile = Enum("Tile", ["auto", "never"])
+Written = Enum("Written", ["masks", "overlays", "probabilities"])
 Precision = Enum("Precision", ["float32", "mixed_bfloat16", "mixed_float16"])
 
 
@@ -55,6 +58,9 @@ class Dataset:
     channels: int = MISSING
     mask_threshold: float = MISSING
     labels: Any = MISSING
+    spacing_mm: list[float] | None = MISSING
+    lesions: bool = MISSING
+    surface_tolerance_mm: float = MISSING
     empty_ratio: float | None = MISSING
     cache: Cache = MISSING
     leakage: Leakage = MISSING
@@ -90,6 +96,29 @@ class Trainer:
 
 
 @dataclass
+class Infer:
+    """Knobs of the way from probabilities to masks; what is not typed may be "auto"."""
+
+    threshold: Any = MISSING
+    fill_holes: Any = MISSING
+    min_size: Any = MISSING
+    largest_component: Any = MISSING
+    tta: Any = MISSING
+    tile: Tile = MISSING
+    overlap: float = MISSING
+
+
+@dataclass
+class Overlay:
+    """Knobs of pictures of masks over images."""
+
+    truth_colours: list[str] = MISSING
+    prediction_colours: list[str] = MISSING
+    outline_px: int = MISSING
+    opacity: float = MISSING
+
+
+@dataclass
 class Tracking:
     """Knobs of the tracking server."""
 
@@ -121,6 +150,8 @@ class Config:
     augment: Any = MISSING
     optimizer: Any = MISSING
     trainer: Trainer = field(default_factory=Trainer)
+    infer: Infer = field(default_factory=Infer)
+    overlay: Overlay = field(default_factory=Overlay)
     tracking: Tracking = field(default_factory=Tracking)
     seed: int = MISSING
     stages: list[Stage] = MISSING
@@ -131,7 +162,23 @@ class Config:
     paths: Paths = field(default_factory=Paths)
 
 
+@dataclass
+class Predict:
+    """What `seg.predict` takes."""
+
+    model: Any = MISSING
+    input: str = MISSING
+    output: str = MISSING
+    write: list[Written] = MISSING
+    batch_size: int = MISSING
+    uri: str | None = MISSING
+    outputs: str = MISSING
+    infer: Infer = field(default_factory=Infer)
+    overlay: Overlay = field(default_factory=Overlay)
+
+
 ConfigStore.instance().store(name="schema", node=Config)
+ConfigStore.instance().store(name="predict_schema", node=Predict)
 
 
 def conf_dir() -> str:
@@ -146,20 +193,51 @@ def validate(cfg: DictConfig) -> DictConfig:
     Raises:
         SegError: a key is unknown or mistyped, or values contradict each other.
     """
+    cfg = _typed(cfg, Config)
+    _refuse(_contradictions(cfg))
+    image_size(cfg)
+    return cfg
+
+
+def validate_prediction(cfg: DictConfig) -> DictConfig:
+    """Return the config of `seg.predict` resolved and typed.
+
+    Raises:
+        SegError: a key is missing, unknown or mistyped, or a value is wrong.
+    """
+    for key in ("model", "input", "output"):
+        if OmegaConf.is_missing(cfg, key):
+            raise SegError(f"{key}=... is missing; python -m seg.predict --help says what it is")
+    cfg = _typed(cfg, Predict)
+    _refuse(
+        [
+            *_wrong_inference(cfg.infer),
+            (not cfg.write, "write must name one or more of masks, overlays, probabilities"),
+            (
+                cfg.batch_size < 1,
+                f"batch_size must be 1 or more. Received: {cfg.batch_size}",
+            ),
+        ]
+    )
+    return cfg
+
+
+def _typed(cfg: DictConfig, schema: type) -> DictConfig:
     try:
         # `+trainer.epohcs=5` passes Hydra: only a merge of plain values onto a fresh schema
         # refuses it.
         plain = OmegaConf.to_container(cfg, enum_to_str=True)
-        merged = OmegaConf.merge(OmegaConf.structured(Config), plain)
+        merged = OmegaConf.merge(OmegaConf.structured(schema), plain)
         OmegaConf.resolve(merged)
     except OmegaConfBaseException as error:
         raise SegError(explain(error)) from error
-    cfg = cast(DictConfig, merged)
-    for wrong, sentence in _contradictions(cfg):
+    return cast(DictConfig, merged)
+
+
+def _refuse(checks: Iterable[tuple[bool, str]]) -> None:
+    for wrong, sentence in checks:
         if wrong:
             raise SegError(sentence)
-    image_size(cfg)
-    return cfg
 
 
 def _contradictions(cfg: DictConfig) -> list[tuple[bool, str]]:
@@ -167,7 +245,7 @@ def _contradictions(cfg: DictConfig) -> list[tuple[bool, str]]:
     stages = [stage.name for stage in cfg.stages]
     curves = _curves(cfg)
     monitored = monitored_curves(cfg)
-    objectives = [f"val/{name}" for name in Scores.names()]
+    objectives = [f"val/{name}" for name in Scores.gains()]
     fractions = list(dataset.fractions)
     return [
         (
@@ -227,6 +305,18 @@ def _contradictions(cfg: DictConfig) -> list[tuple[bool, str]]:
             f"Received: {dataset.mask_threshold:g}",
         ),
         *_wrong_labels(cfg),
+        (
+            dataset.spacing_mm is not None
+            and (len(dataset.spacing_mm) != 3 or min(dataset.spacing_mm) <= 0),
+            "dataset.spacing_mm must be null, or the distance of slices, rows and columns. "
+            f"Received: {dataset.spacing_mm}",
+        ),
+        (
+            dataset.surface_tolerance_mm < 0,
+            "dataset.surface_tolerance_mm must be 0 or more. "
+            f"Received: {dataset.surface_tolerance_mm}",
+        ),
+        *_wrong_inference(cfg.infer),
         (
             dataset.empty_ratio is not None and dataset.empty_ratio < 0,
             f"dataset.empty_ratio must be 0 or more, or null. Received: {dataset.empty_ratio}",
@@ -298,6 +388,33 @@ def _contradictions(cfg: DictConfig) -> list[tuple[bool, str]]:
             trainer.lr_factor is not None and not 0 < trainer.lr_factor < 1,
             f"trainer.lr_factor must lie between 0 and 1, or be null. "
             f"Received: {trainer.lr_factor}",
+        ),
+    ]
+
+
+def _wrong_inference(infer: DictConfig) -> list[tuple[bool, str]]:
+    """Check `infer`: of each key whether it is wrong, and the sentence that says so."""
+    switches = ("fill_holes", "largest_component", "tta")
+    numbers = (("threshold", "a number in 0..1", 1.0), ("min_size", "0 or more", float("inf")))
+    return [
+        *(
+            (
+                infer[key] not in ("auto", True, False) or type(infer[key]) not in (str, bool),
+                f"infer.{key} must be auto, true or false. Received: {infer[key]}",
+            )
+            for key in switches
+        ),
+        *(
+            (
+                infer[key] != "auto"
+                and (type(infer[key]) not in (int, float) or not 0 <= infer[key] <= most),
+                f"infer.{key} must be auto, or {said}. Received: {infer[key]}",
+            )
+            for key, said, most in numbers
+        ),
+        (
+            not 0 <= infer.overlap < 1,
+            f"infer.overlap must be 0 or more and below 1. Received: {infer.overlap}",
         ),
     ]
 
@@ -447,9 +564,10 @@ def explain(error: BaseException) -> str:
 def _unknown_key(name: str, owner: str, text: str) -> str:
     full_key = re.search(r"full_key: (\S+)", text)
     key = full_key[1] if full_key else name
-    schema = {c.__name__: c for c in (Config, Dataset, About, Trainer, Tracking, Sweep, Paths)}.get(
-        owner
-    )
+    schema = {
+        c.__name__: c
+        for c in (Config, Dataset, About, Trainer, Infer, Overlay, Tracking, Sweep, Paths, Predict)
+    }.get(owner)
     files = Path(conf_dir()).glob(f"{key.partition('.')[0]}/*.yaml")
     in_files = {k for file in files for k in re.findall(r"^ *(\w+):", file.read_text(), re.M)}
     known = list(schema.__dataclass_fields__) if schema else sorted(in_files)

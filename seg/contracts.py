@@ -145,9 +145,23 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Scores:
-    """Overlap of one case's truth and prediction, all its slices pooled; NaN where undefined.
+    """What one case's prediction is worth; NaN where undefined.
 
-    Definitions: `seg.metrics.cases`.
+    Definitions: `seg.metrics.cases`, for the distances and surface_dice `seg.metrics.surface`, for
+    the lesions `seg.metrics.lesions`.
+
+    Attributes:
+        dice: 0..1, of all pixels of the case, as the four that follow.
+        iou: 0..1.
+        sensitivity: 0..1.
+        specificity: 0..1.
+        precision: 0..1.
+        volume_difference: share of the true volume, -1 or more; below 0 too little is predicted.
+        hd95_mm: mm, the less the better.
+        assd_mm: mm, the less the better.
+        surface_dice: 0..1.
+        lesion_sensitivity: 0..1.
+        lesion_false_positives: a count per case, the less the better.
     """
 
     dice: float
@@ -155,11 +169,23 @@ class Scores:
     sensitivity: float
     specificity: float
     precision: float
+    volume_difference: float
+    hd95_mm: float
+    assd_mm: float
+    surface_dice: float
+    lesion_sensitivity: float
+    lesion_false_positives: float
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
         """Return the names of the scores, in column order."""
         return tuple(score.name for score in fields(cls))
+
+    @classmethod
+    def gains(cls) -> tuple[str, ...]:
+        """Return the names of the scores of which more is better, in column order."""
+        others = ("volume_difference", "hd95_mm", "assd_mm", "lesion_false_positives")
+        return tuple(name for name in cls.names() if name not in others)
 
     def as_dict(self) -> dict[str, float]:
         """Return the scores by name."""
@@ -196,13 +222,13 @@ class Scan:
 
     Attributes:
         image_SHWC: float32 in the scanner's unit (HU in CT), or uint8 or uint16 pixels as stored.
-        label_SHW: integer.
+        label_SHW: integer; None where the scan is to be predicted.
         spacing_mm: distance of slices, rows and columns; None where the format has none.
         known_labels: values that the publisher says the label holds; None where nothing is said.
     """
 
     image_SHWC: np.ndarray
-    label_SHW: np.ndarray
+    label_SHW: np.ndarray | None
     spacing_mm: tuple[float, float, float] | None = None
     known_labels: tuple[int, ...] | None = None
 

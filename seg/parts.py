@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,12 +95,19 @@ def splits(cfg: DictConfig, stages: list[str], checkpoint: Path | None) -> Split
 
     data, leakage = cfg.dataset, cfg.dataset.leakage.name
     how = (data.fractions, data.split_seed, leakage, data.fold, data.folds)
-    drawn = split.by_patient(_cases(cfg), *how)
+    drawn = split.by_patient(_measured(_cases(cfg), data.spacing_mm), *how)
     split.require(drawn, stages, cfg.trainer.monitor)
     if checkpoint and (known := checkpoint.parent / "splits.json").exists():
         trained_on = json.loads(known.read_text())
         drawn = split.against_checkpoint(drawn, trained_on, stages, leakage)
     return drawn
+
+
+def _measured(cases: list[Case], spacing_mm: Sequence[float] | None) -> list[Case]:
+    """Give the cases whose files say no spacing the one that the config says."""
+    if spacing_mm is None:
+        return cases
+    return [case if case.spacing_mm else replace(case, spacing_mm=(*spacing_mm,)) for case in cases]
 
 
 def _cases(cfg: DictConfig) -> list[Case]:

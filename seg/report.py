@@ -11,6 +11,7 @@ import pandas as pd
 from seg.contracts import Scores
 
 MOST_JOBS, LETTERS = 30, 10
+COARSE = ("_mm", "/lesion_false_positives")  # scores in mm and counts, not of 0..1
 SIDES = {"test": "Test", "val": "Validation"}
 
 
@@ -76,6 +77,7 @@ def report(
     data: Mapping[str, Mapping],
     tags: Mapping[str, str],
     leaks: Sequence[str] = (),
+    strata: pd.DataFrame | None = None,
 ) -> str:
     """Write what a reader asks first: which command, how good, on what data, by which code.
 
@@ -85,6 +87,7 @@ def report(
         data: by side of the split, as `seg.data.digest.contents` counts them.
         tags: as `seg.reproduce.provenance` returns them.
         leaks: patients on more than one side.
+        strata: as `seg.evaluate.strata` returns them; empty or None: there is no table of them.
     """
     parts = []
     if leaks:
@@ -96,6 +99,8 @@ def report(
     ]
     parts.append(f"```\n{command(overrides)}\n```")
     parts += [_scores(results, side) for side in SIDES if f"{side}/dice" in results]
+    if strata is not None and len(strata):
+        parts.append(_strata(strata))
     if "best/epoch" in results:
         parts.append(
             f"Best epoch {results['best/epoch']:.0f}, training loss "
@@ -111,8 +116,9 @@ def report(
 
 
 def _scores(results: Mapping[str, float], side: str) -> str:
-    """Tabulate the mean over patients of each score, with its interval."""
-    names = [*Scores.names(), *_classes(results, side)]
+    """Tabulate the mean over patients of each score that some case defines, with its interval."""
+    defined = [name for name in Scores.names() if not math.isnan(results[f"{side}/{name}"])]
+    names = [*defined, *_classes(results, side)]
     values = {name: _mean_and_interval(results, f"{side}/{name}") for name in names}
     rows = [f"| {name} | {value} |" for name, value in values.items()]
     counts = {
@@ -131,6 +137,23 @@ def _scores(results: Mapping[str, float], side: str) -> str:
             f"of which with a false alarm {counts['false_alarms']}.",
         ]
     )
+
+
+def _strata(strata: pd.DataFrame) -> str:
+    """Tabulate Dice by size of the target, with its interval."""
+    named = "class" in strata
+    head = [*(["class"] if named else []), "target", "patients", "mean (95% interval)"]
+    rows = [
+        [
+            *([row["class"]] if named else []),
+            f"{row['stratum']}, {row['smallest']:.4g} to {row['largest']:.4g} {row['unit']}",
+            str(row["patients"]),
+            _with_interval(row["mean"], row["ci_low"], row["ci_high"]),
+        ]
+        for row in strata[strata["score"] == "dice"].to_dict("records")
+    ]
+    lines = [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
+    return "\n".join(["**Dice by size of the target**:", "", *lines])
 
 
 def _classes(results: Mapping[str, float], side: str) -> list[str]:
@@ -152,7 +175,11 @@ def _sizes(data: Mapping[str, Mapping]) -> str:
 
 def _mean_and_interval(results: Mapping[str, float], key: str) -> str:
     mean, low, high = (results[f"{key}{end}"] for end in ("", "_ci_low", "_ci_high"))
+    return _with_interval(mean, low, high, digits=2 if key.endswith(COARSE) else 3)
+
+
+def _with_interval(mean: float, low: float, high: float, digits: int = 3) -> str:
     if math.isnan(mean):
         return "undefined"
-    spread = "too few patients" if math.isnan(low) else f"{low:.3f} to {high:.3f}"
-    return f"{mean:.3f} ({spread})"
+    spread = "too few patients" if math.isnan(low) else f"{low:.{digits}f} to {high:.{digits}f}"
+    return f"{mean:.{digits}f} ({spread})"

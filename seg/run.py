@@ -65,7 +65,7 @@ def run(cfg: DictConfig, folder: Path, job: Job = Job()) -> float:  # noqa: B008
     """
     # Imported here, so that --help and --cfg answer without TensorFlow.
     with runfolder.stderr_to(folder / "run.log"):
-        from seg import devices, params, report, reproduce, stages, workers
+        from seg import devices, page, params, report, reproduce, stages, workers
         from seg.track import find
         from seg.track.run import NOTE, Target, start
 
@@ -95,11 +95,14 @@ def run(cfg: DictConfig, folder: Path, job: Job = Job()) -> float:  # noqa: B008
         if cfg.rerun:
             was = rerun.earlier(cfg.rerun, target.uri)
             rerun.warn_of_differences(cfg.rerun, was, tags, data)
-        results = stages.run(cfg, model, splits, folder, tracker, _callbacks(job))
+        results = stages.run(cfg, model, splits, folder, tracker, checkpoint, _callbacks(job))
         runfolder.write_json(folder / "summary.json", results)
         tracker.metrics(results)
-        text = report.report(job.overrides, results, data, tags, splits.leaks if splits else ())
+        leaks = splits.leaks if splits else ()
+        strata = stages.strata(folder)
+        text = report.report(job.overrides, results, data, tags, leaks, strata)
         (folder / "report.md").write_text(text)
+        page.write(folder)
         tracker.tags({NOTE: text})
         judged = (results.get(cfg.objective, math.nan), data.get("valid", {}).get("digest", ""))
         if cfg.tracking.register and not job.sweep:
@@ -241,12 +244,17 @@ def prepare() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-def cli() -> None:
-    """Run `main` with errors as sentences."""
+def talk() -> None:
+    """Prepare, and have errors said in a sentence."""
     prepare()
     if "HYDRA_FULL_ERROR" not in os.environ:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra lets errors through, to be said by `say`
         sys.excepthook = say
+
+
+def cli() -> None:
+    """Run `main` with errors as sentences."""
+    talk()
     sys.argv[1:] = resume.words(rerun.words(sys.argv[1:]))
     # Hydra takes -m in the first place only.
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))

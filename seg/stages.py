@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import keras
+import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from seg import describe, evaluate, parts, reproduce, runfolder, summary, train, workers
+from seg.augment.geometry import Flip
 from seg.build import build
 from seg.config import classes, image_size
-from seg.contracts import Augment, Case, Splits
-from seg.data import cache, digest, pipeline
+from seg.contracts import Augment, Case, Prediction, Splits
+from seg.data import cache, digest, images, pipeline, prepared
 from seg.data import split as splitting
 from seg.figures import plots
-from seg.infer import cases as infer
+from seg.figures.pictures import Style
+from seg.infer import manual, settings
+from seg.infer.cases import masked, probable, saved
 from seg.infer.hardest import Hardest
-from seg.models import saved
+from seg.infer.manual import Manual
+from seg.models import saved as files
 
 if TYPE_CHECKING:
     from seg.track.run import MlflowRun
@@ -55,6 +61,7 @@ def run(
     splits: Splits | None,
     folder: Path,
     tracker: MlflowRun,
+    checkpoint: Path | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> dict[str, float]:
     """Run the stages and return what they have measured, as in summary.json.
@@ -65,9 +72,11 @@ def run(
         splits: as `split` returns them.
         folder: of the run.
         tracker: is told of it.
+        checkpoint: file that the model comes from, if it does.
         callbacks: to train under, besides the usual.
     """
     stages, results = {*names(cfg)}, {}
+    _style(cfg)  # a wrong colour is refused before hours of training
     augment = parts.augment(cfg, model) if {"describe", "train"} & stages else None
     if "summary" in stages:
         results |= summary.summarize(model, folder / "summary", parts.input_shape(cfg))
@@ -76,12 +85,20 @@ def run(
     if "train" in stages:
         results |= fit(cfg, model, splits, augment, folder, tracker, callbacks)
         plots.curves(folder / "history.csv", results["best/epoch"], folder / "figures")
-        model = saved.drop_training_state(folder / "model.keras")
-        results |= _validate(cfg, model, splits.valid) if splits.valid else {}
+        model = files.drop_training_state(folder / "model.keras")
+        known = _manual(cfg, splits.train, augment)
+        if splits.valid:
+            known, scores = _validate(cfg, model, splits.valid, known)
+            results |= scores
+        manual.write(known, folder / "model.keras")
+        results |= known.told()
         if cfg.tracking.log_model:
             tracker.model(model, folder / "model.keras", reproduce.requirements())
     if {"evaluate", "infer"} & stages:
-        results |= _test(cfg, model, splits.test, folder, tracker)
+        if "train" not in stages:
+            known = _known(cfg, checkpoint, splits.train)
+            results |= known.told()
+        results |= _test(cfg, model, splits.test, known, folder, tracker)
     return results
 
 
@@ -133,33 +150,81 @@ def fit(
     return train.fit(model, batches, steps, valid, plan, folder, tracker, callbacks)
 
 
-def _predictions(cfg: DictConfig, model: keras.Model, cases: tuple[Case, ...]) -> Iterator:
-    return infer.predict_cases(model, cases, image_size(cfg), classes(cfg), cfg.trainer.batch_size)
+def _manual(cfg: DictConfig, learned: tuple[Case, ...], augment: Augment | None) -> Manual:
+    """Say of a model that has learned from some cases how it is used, before anything is chosen."""
+    slices = [slice_ for case in learned for slice_ in case.slices]
+    recipe = prepared.recipe_of(learned)
+    return Manual(
+        image_size(cfg),
+        cfg.dataset.channels,
+        classes(cfg).labels,
+        images.largest(slice_.image for slice_ in slices) if slices else None,
+        stacked=any(len(case.slices) > 1 for case in learned),
+        measured=all(case.spacing_mm for case in learned),
+        raw=recipe.get("raw"),
+        prepare=recipe.get("prepare"),
+        flips=tuple(t.axis for t in getattr(augment, "spatial", ()) if isinstance(t, Flip)),
+    )
 
 
-def _validate(cfg: DictConfig, model: keras.Model, cases: tuple[Case, ...]) -> dict[str, float]:
-    rows = evaluate.score_cases(_predictions(cfg, model, cases), classes(cfg).names)
-    return evaluate.summarize(rows, "val")
+def _known(cfg: DictConfig, checkpoint: Path, learned: tuple[Case, ...]) -> Manual:
+    """Return how a checkpoint is used: by its own manual, but what the config says."""
+    known = manual.read(checkpoint)
+    if known is None:
+        log.warning("checkpoint: says nothing of its use; its threshold is 0.5 unless you say more")
+        known = _manual(cfg, learned, None)
+    return settings.told(replace(known, size=image_size(cfg)), OmegaConf.to_object(cfg.infer))
+
+
+def _validate(
+    cfg: DictConfig, model: keras.Model, cases: tuple[Case, ...], known: Manual
+) -> tuple[Manual, dict[str, float]]:
+    """Choose how masks are made, and score the validation patients so."""
+    infer = OmegaConf.to_object(cfg.infer)
+    known, choice, predictions = settings.settled(
+        model, cases, classes(cfg), known, infer, cfg.trainer.batch_size
+    )
+    log.info(
+        "validation: Dice %.4f by %s; %.4f by a threshold of 0.5 alone",
+        *(choice.dice, known.said(), choice.plain),
+    )
+    rows = _scored(cfg, predictions)
+    return known, evaluate.summarize(rows, "val") | {"val/dice_plain": choice.plain}
+
+
+def _style(cfg: DictConfig) -> Style:
+    return Style(**OmegaConf.to_container(cfg.overlay))
+
+
+def _scored(cfg: DictConfig, predictions: Iterable[Prediction]) -> list[evaluate.Row]:
+    data = cfg.dataset
+    how = {"tolerance_mm": data.surface_tolerance_mm, "lesions": data.lesions}
+    return evaluate.score_cases(predictions, classes(cfg).names, **how)
 
 
 def _test(
     cfg: DictConfig,
     model: keras.Model,
     cases: tuple[Case, ...],
+    known: Manual,
     folder: Path,
     tracker: MlflowRun,
 ) -> dict[str, float]:
     """Predict the test cases once, for scores, for pictures, or for both."""
     stages = names(cfg)
-    predictions = _predictions(cfg, model, cases)
+    views = settings.views(known, OmegaConf.to_object(cfg.infer), cfg.trainer.batch_size)
+    predictions = masked(
+        probable(model, cases, classes(cfg), views), known.threshold, known.cleanup
+    )
     if "infer" in stages:
-        predictions = infer.saved(predictions, folder, classes(cfg))
+        predictions = saved(predictions, folder, classes(cfg), _style(cfg))
     hardest = Hardest()
-    rows = evaluate.score_cases(hardest.watch(predictions), classes(cfg).names)
+    rows = _scored(cfg, hardest.watch(predictions))
     if "evaluate" not in stages:
         return {}
     evaluate.write_rows(rows, folder / "cases.csv")
     tracker.table(evaluate.write_table(rows, folder / "cases.json"))
+    evaluate.strata(rows).to_csv(folder / "strata.csv", index=False)
     summary = evaluate.summarize(rows, "test")
     interval = (summary["test/dice_ci_low"], summary["test/dice_ci_high"])
     log.info(
@@ -170,5 +235,12 @@ def _test(
         log.info("test: Dice of %s %.4f", name, summary[f"test/dice_{name}"])
     figures = folder / "figures"
     plots.case_scores(rows, "dice", summary["test/dice"], interval, figures / "test_dice.png")
-    hardest.draw(evaluate.extremes(rows), figures / "worst_best.png", classes(cfg))
+    chosen, sheet = evaluate.examples(rows), figures / "contact_sheet.png"
+    hardest.draw(chosen, sheet, classes(cfg), _style(cfg))
     return summary
+
+
+def strata(folder: Path) -> pd.DataFrame | None:
+    """Return the scores by size of the target that `run` has left, None where it has not."""
+    table = folder / "strata.csv"
+    return pd.read_csv(table) if table.exists() else None

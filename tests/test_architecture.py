@@ -8,12 +8,15 @@ import pytest
 SEG = Path(__file__).parents[1] / "seg"
 LAYERS = {
     "job": 7,
+    "predict": 7,
     "run": 6,
     "assist": 5,
     "compare": 5,
+    "export": 5,
     "sync": 5,
     "sweep": 5,
     "stages": 4,
+    "exported": 4,
     "resume": 4,
     "which": 3,
     "rerun": 3,
@@ -24,6 +27,7 @@ LAYERS = {
     "infer": 3,
     "describe": 3,
     "summary": 3,
+    "page": 3,
     "params": 2,
     "devices": 2,
     "data": 2,
@@ -34,6 +38,7 @@ LAYERS = {
     "figures": 2,
     "reproduce": 2,
     "report": 2,
+    "tables": 2,
     "track": 2,
     "jobs": 2,
     "runfolder": 2,
@@ -43,9 +48,10 @@ LAYERS = {
     "contracts": 0,
 }
 FENCES = {
-    "hydra": {"run", "jobs", "config", "build"},
+    "hydra": {"run", "predict", "jobs", "config", "build"},
     "omegaconf": {
         "run",
+        "predict",
         "stages",
         "rerun",
         "sweep",
@@ -59,8 +65,9 @@ FENCES = {
     "mlflow": {"track"},
     "optuna": {"jobs"},
     "nibabel": {"data"},
-    "tensorflow": {"data", "devices", "workers", "train", "summary"},
+    "tensorflow": {"data", "devices", "workers", "train", "summary", "exported"},
     "matplotlib": {"figures"},
+    "jinja2": {"page"},
 }
 FILES = sorted(path for path in SEG.rglob("*.py") if path.name != "__init__.py")
 

@@ -11,10 +11,12 @@ import pytest
 
 from seg.contracts import SegError
 from seg.data.cache import in_memory
-from seg.figures.pictures import CAPTION_PX, TRUTHS_RGB
+from seg.figures.panels import CAPTION_PX
+from seg.figures.pictures import Style
 from seg.train import EpochImages
 
 LABELS = {"organ": 1, "spine": 2}
+COLOURS = Style().truth(1), Style().truth(2)
 LABELLED = ("dataset.reader.classes=2", "dataset.labels={organ:1,spine:2}", "model.classes=3")
 
 
@@ -86,13 +88,13 @@ def test_epoch_pictures_show_the_truth_in_the_colours_of_its_classes(trained):
     truth = picture[:, picture.shape[1] // 3 : 2 * picture.shape[1] // 3][4::8, 4::8]
     mask = cv2.imread(str(home / "masks" / f"{slices.name}.png"), -1)
     for value in np.unique(mask):
-        colour = TRUTHS_RGB[value - 1] if value else (0, 0, 0)
+        colour = COLOURS[value - 1] if value else (0, 0, 0)
         np.testing.assert_array_equal((truth == colour).all(axis=-1), mask == value)
 
 
 @pytest.mark.parametrize(
     ("logits", "colour"),
-    [([-9.0, -9, 9], TRUTHS_RGB[1]), ([-9.0, 9, -9], TRUTHS_RGB[0]), ([9.0, -9, -9], (0, 0, 0))]
+    [([-9.0, -9, 9], COLOURS[1]), ([-9.0, 9, -9], COLOURS[0]), ([9.0, -9, -9], (0, 0, 0))]
     + [([9.0], (255, 255, 255)), ([-9.0, 9], (255, 255, 255)), ([9.0, -9], (0, 0, 0))],
 )
 def test_epoch_pictures_show_each_class_in_its_colour_and_one_alone_in_white(

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from seg import compare, finished
-from seg.contracts import Case, Prediction, SegError, Slice, Splits
+from seg.contracts import Case, Prediction, Scores, SegError, Slice, Splits
 from seg.data.split import as_json
 from seg.evaluate import interval, score_cases, summarize, write_rows
 from seg.figures.comparison import side_by_side
@@ -44,9 +44,8 @@ def case(name, n):
     """Return a case of n slices, named PATIENT or PATIENT/VOLUME."""
     patient, _, volume = name.partition("/")
     ids = [f"{patient}{volume}_{i}" for i in range(n)]
-    return Case(
-        patient, tuple(Slice(i, Path("i.png"), Path("m.png"), 4) for i in ids), volume=volume
-    )
+    slices = tuple(Slice(i, Path("i.png"), Path("m.png"), 4) for i in ids)
+    return Case(patient, slices, volume=volume, spacing_mm=(5, 1, 1))
 
 
 def finish(folder, tested, classes=(), infer=False, config=None, **sides):
@@ -134,6 +133,24 @@ def test_on_the_same_cases_a_run_has_the_mean_and_interval_of_its_summary(runs):
         assert [row.mean, row.ci_low, row.ci_high] == wanted
         assert [row.common_mean, row.common_ci_low, row.common_ci_high] == pytest.approx(wanted)
         assert (row.run, row.folder, row.patients, row.cases) == (label, str(folder), 3, 3)
+
+
+def test_of_a_distance_the_better_run_is_the_lower_one(runs, tmp_path):
+    """A pixel of four 1 mm away, another 2 mm: 1.85; missed, the diagonal of 1 x 8 mm."""
+    made = runs(one_slice(HALF, MISSED, FULL), one_slice(FULL, FULL, FULL))
+    found = compare.compare(made, "hd95_mm", tmp_path / "out")
+    pair = found.pairs.iloc[0]
+    assert found.runs["mean"].tolist() == pytest.approx([(1.85 + 65**0.5) / 3, 0])
+    assert pair["mean_difference"] == pytest.approx(-(1.85 + 65**0.5) / 3)
+    assert (pair["b_higher"], pair["equal"], pair["b_lower"]) == (0, 1, 2)
+
+
+def test_volume_differences_that_cancel_are_those_of_the_summary(runs):
+    """Half of the target, or half of it too much: by patient -1/2 and 1/2, then the other way."""
+    more = "11110000", "11111100"
+    found = compared(runs(one_slice(HALF, more), one_slice(more, HALF)), "volume_difference")
+    assert found.runs["mean"].tolist() == [0, 0]
+    assert found.cases["A"].tolist() == [-0.5, 0.5]
 
 
 def test_only_common_cases_are_compared_and_the_rest_is_said(runs, caplog):
@@ -308,9 +325,8 @@ def test_two_runs_of_one_label_are_refused(runs, tmp_path):
 def test_an_unknown_score_is_refused_with_those_there_are(runs, tmp_path):
     made = runs(one_slice(FULL), one_slice(FULL))
     said = refused(made, tmp_path / "out", "f1")
-    assert said == (
-        "--score f1: unknown; take one of dice, iou, sensitivity, specificity, precision"
-    )
+    assert said == f"--score f1: unknown; take one of {', '.join(Scores.names())}"
+    assert "precision, volume_difference, hd95_mm, " in said
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "cases.csv", "summary.json", "splits.json"])

@@ -38,6 +38,8 @@ def load(*overrides):
         ("trainer.lr_factor=1.5", "trainer.lr_factor", "1.5"),
         ("trainer.jit_compile=true", "trainer.jit_compile", "true"),
         ("objective=val/loss", "objective", "val/loss"),
+        ("objective=val/hd95_mm", "objective must be one of val/dice, val/iou, ", "val/hd95_mm"),
+        ("objective=val/volume_difference", "val/lesion_sensitivity (", "val/volume_difference"),
         ("seed=4294967296", "seed", "4294967296"),
         ("metrics.dice_coef.name=dice", "metrics", "loss, dice"),
     ],

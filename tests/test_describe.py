@@ -14,7 +14,8 @@ from seg.data import cache
 from seg.data import folder as folders
 from seg.data.check import verified
 from seg.describe import AUGMENTED, BATCH_SLICES, SAMPLES, VARIANTS, augmented, describe, samples
-from seg.figures.pictures import CAPTION_PX, GAP_PX, PANEL_PX, TRUTH_RGB
+from seg.figures.panels import CAPTION_PX, GAP_PX, PANEL_PX
+from seg.figures.pictures import Style
 
 BINARY = Classes(127)
 SPLITS = ["train", "valid", "test"]
@@ -232,7 +233,7 @@ def test_the_sheet_of_a_side_shows_its_image_outline_and_mask(tmp_path):
     sheet = cv2.imread(str(tmp_path / "describe" / "samples_test.png"))[..., ::-1]
     inner = sheet[GAP_PX + CAPTION_PX : -GAP_PX, GAP_PX:-GAP_PX]
     panel, plain = inner[:, :PANEL_PX], inner[:, -PANEL_PX:]
-    np.testing.assert_array_equal((panel == TRUTH_RGB).all(axis=-1), rim)
+    np.testing.assert_array_equal((panel == Style().truth(1)).all(axis=-1), rim)
     assert (panel[~rim] == 51).all()
     np.testing.assert_array_equal(plain, np.repeat(mask[..., None] * np.uint8(255), 3, axis=2))
 
@@ -263,7 +264,7 @@ def test_the_augmented_sheet_shows_slices_as_they_are_and_as_they_are_augmented(
             for left in (0, PANEL_PX + 2):
                 panel = slice(left, left + PANEL_PX)
                 np.testing.assert_array_equal(variant[:, panel], plain[:, panel][:, ::-1])
-    assert any((row == TRUTH_RGB[::-1]).all(axis=-1)[CAPTION_PX:].any() for row in rows)
+    assert any((row == Style().truth(1)[::-1]).all(axis=-1)[CAPTION_PX:].any() for row in rows)
 
 
 def test_the_augmented_sheet_draws_every_variant_anew_and_the_same_ones_again(cohort, tmp_path):

@@ -8,26 +8,29 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from seg.contracts import Case, Prediction, Slice
-from seg.evaluate import extremes, interval, score_cases, summarize, write_rows
+from seg.contracts import Case, Prediction, Scores, Slice
+from seg.evaluate import examples, interval, score_cases, strata, summarize, write_rows
 
-SCORES = ("dice", "iou", "sensitivity", "specificity", "precision")
+SCORES = Scores.names()
+SIZES = ("truth_px", "predicted_px", "truth_ml")
 
 
-def predicted(patient, truth, mask, volume="", side=None):
+def predicted(patient, truth, mask, volume="", side=None, spacing_mm=None):
     """Return a slice of one row of pixels, from strings of 0 and 1."""
     truth_HW, mask_HW = (np.array([list(row)]) == "1" for row in (truth, mask))
     slice_ = Slice("s", Path("i.png"), Path("m.png"))
-    return Prediction(Case(patient, (slice_,), side, volume=volume), slice_, truth_HW, mask_HW)
+    case = Case(patient, (slice_,), side, volume=volume, spacing_mm=spacing_mm)
+    return Prediction(case, slice_, truth_HW, mask_HW)
 
 
-def row(case, dice, truth_px=10, predicted_px=10, patient=None):
+def row(case, dice, truth_px=10, predicted_px=10, patient=None, truth_ml=math.nan):
     return {
         "case": case,
         "patient": patient or case,
         "slices": 1,
         "truth_px": truth_px,
         "predicted_px": predicted_px,
+        "truth_ml": truth_ml,
         **dict.fromkeys(SCORES, 0.5),
         "dice": dice,
     }
@@ -42,8 +45,17 @@ def test_slices_of_a_case_are_pooled_not_their_dice_averaged():
 
 def test_a_row_says_how_much_was_counted():
     (case,) = score_cases([predicted("a", "1110", "0111"), predicted("a", "1000", "0000")])
-    assert list(case) == ["case", "patient", "slices", "truth_px", "predicted_px", *SCORES]
+    assert list(case) == ["case", "patient", "slices", *SIZES, *SCORES]
     assert list(case.values())[:5] == ["a", "a", 2, 4, 3]
+    assert math.isnan(case["truth_ml"])
+
+
+def test_the_size_of_a_target_is_told_in_millilitres():
+    """4 of 30 x 5 x 2 mm: 1.2 ml."""
+    (case,) = score_cases(
+        [predicted("a", truth, "0000", spacing_mm=(30, 5, 2)) for truth in ("1110", "1000")]
+    )
+    assert case["truth_ml"] == pytest.approx(1.2)
 
 
 def test_cases_stay_apart_in_the_order_met_even_where_their_slices_alternate():
@@ -90,6 +102,60 @@ def test_a_false_alarm_in_an_empty_slice_lowers_the_score_of_the_case():
     assert case["dice"] == pytest.approx(4 / 6)
 
 
+# A case is a volume
+
+
+def test_distances_are_measured_from_slice_to_slice():
+    """Two slices of 3 mm further on and a column of 4 mm aside: the root of 36 + 16."""
+    masks = [("10", "00"), ("00", "00"), ("00", "01")]
+    (case,) = score_cases([predicted("a", *pair, spacing_mm=(3, 1, 4)) for pair in masks])
+    assert case["hd95_mm"] == case["assd_mm"] == pytest.approx(math.sqrt(52))
+    assert case["surface_dice"] == 0
+
+
+def test_slices_that_arrive_among_those_of_other_cases_make_the_same_volume():
+    def slices(patient):
+        masks = [("110", "100"), ("111", "011"), ("000", "001")]
+        return [predicted(patient, *pair, spacing_mm=(3, 1, 1)) for pair in masks]
+
+    alone = score_cases(slices("a"), lesions=True)
+    mixed = [one for pair in zip(slices("b"), slices("a"), strict=True) for one in pair]
+    assert score_cases(mixed, lesions=True)[1:] == alone
+
+
+def test_the_tolerance_is_that_asked_for():
+    def share(**options):
+        (case,) = score_cases([predicted("a", "1000", "0010", spacing_mm=(1, 1, 1))], **options)
+        return case["surface_dice"]
+
+    assert (share(), share(tolerance_mm=2.0), share(tolerance_mm=1.9)) == (1, 1, 0)
+
+
+def test_lesions_are_counted_where_it_is_asked_for_also_without_spacing():
+    slices = [predicted("a", "10001", "11000"), predicted("a", "10000", "00100")]
+    (counted,), (plain,) = score_cases(slices, lesions=True), score_cases(slices)
+    assert (counted["lesion_sensitivity"], counted["lesion_false_positives"]) == (1 / 2, 0)
+    assert math.isnan(plain["lesion_sensitivity"])
+    assert math.isnan(plain["lesion_false_positives"])
+
+
+def test_slices_of_several_sizes_make_no_volume():
+    slices = [predicted("a", truth, truth, spacing_mm=(1, 1, 1)) for truth in ("10", "100", "1000")]
+    (case,) = score_cases(slices, lesions=True)
+    assert (case["dice"], case["volume_difference"]) == (1, 0)
+    assert all(math.isnan(case[name]) for name in SCORES[SCORES.index("hd95_mm") :])
+
+
+def test_a_missed_structure_enters_the_mean_distance():
+    """0 mm of the one that is found; of the missed one the diagonal, 3 x 4 mm in its slice."""
+    pairs = {"found": ("1000", "1000"), "missed": ("0001", "0000")}
+    slices = [predicted(name, *pair, spacing_mm=(9, 3, 1)) for name, pair in pairs.items()]
+    summary = summarize(score_cases(slices), "val")
+    assert summary["val/hd95_mm"] == summary["val/assd_mm"] == pytest.approx(5 / 2)
+    assert summary["val/hd95_mm_undefined"] == 0
+    assert summary["val/surface_dice"] == 1 / 2
+
+
 def test_no_predictions_give_no_rows():
     assert score_cases([]) == []
 
@@ -98,13 +164,14 @@ def test_rows_are_written_with_an_empty_cell_for_what_is_undefined(tmp_path):
     write_rows(score_cases([predicted("007", "00", "00")]), tmp_path / "cases.csv")
     lines = (tmp_path / "cases.csv").read_text().splitlines()
     assert lines == [
-        "case,patient,slices,truth_px,predicted_px,dice,iou,sensitivity,specificity,precision",
-        "007,007,1,0,0,,,,1.0,",
+        f"case,patient,slices,truth_px,predicted_px,truth_ml,{','.join(SCORES)}",
+        "007,007,1,0,0,,,,,1.0,,,,,,,",
     ]
 
 
 def test_written_scores_are_read_back_exactly(tmp_path):
-    rows = score_cases([predicted("a", "1110", "0111"), predicted("b", "11111110", "10000000")])
+    pairs = [("a", "1110", "0111"), ("b", "11111110", "10000000")]
+    rows = score_cases([predicted(*pair, spacing_mm=(1, 0.7, 0.3)) for pair in pairs], lesions=True)
     write_rows(rows, tmp_path / "cases.csv")
     table = pd.read_csv(tmp_path / "cases.csv", float_precision="round_trip")
     assert table.to_dict("records") == rows
@@ -120,9 +187,9 @@ def test_mean_sd_and_median_are_those_by_hand():
     assert summary["val/cases"] == 3
 
 
-def test_every_score_has_four_numbers_under_the_side_and_dice_two_more():
-    names = {f"test/{s}{end}" for s in SCORES for end in ("", "_sd", "_ci_low", "_ci_high")}
-    names |= {"test/dice_median", "test/dice_undefined"}
+def test_every_score_has_six_numbers_under_the_side():
+    ends = ("", "_sd", "_median", "_ci_low", "_ci_high", "_undefined")
+    names = {f"test/{s}{end}" for s in SCORES for end in ends}
     names |= {f"test/{n}" for n in ("patients", "cases", "cases_without_target", "false_alarms")}
     assert set(summarize([row("a", 0.5), row("b", 0.6)], "test")) == names
 
@@ -135,6 +202,7 @@ def test_cases_in_which_a_score_is_undefined_are_left_out_and_counted():
     assert summary["val/dice_median"] == pytest.approx(0.3)
     assert summary["val/dice_undefined"] == 2
     assert summary["val/iou"] == 0.5
+    assert summary["val/iou_undefined"] == 0
     assert summary["val/cases"] == 4
     assert (summary["val/dice_ci_low"], summary["val/dice_ci_high"]) == interval(
         np.array([0.2, 0.4])
@@ -319,9 +387,7 @@ OF_THREE = [
 
 def test_each_case_has_a_row_for_each_class_against_all_other_pixels():
     rows = score_cases(OF_THREE, NAMES)
-    assert list(rows[0]) == ["case", "patient", "class", "slices", "truth_px", "predicted_px"] + [
-        *SCORES
-    ]
+    assert list(rows[0]) == ["case", "patient", "class", "slices", *SIZES, *SCORES]
     assert [tuple(row.values())[:6] for row in rows] == [
         ("a", "a", "liver", 2, 3, 3),
         ("a", "a", "tumour", 2, 3, 2),
@@ -386,7 +452,95 @@ def test_of_one_class_with_a_name_the_scores_are_those_without():
     assert named["val/dice_lesion"] == plain["val/dice"]
 
 
-# The worst and the best
+# Small and large targets
+
+
+def of_sizes(*sizes, **options):
+    """Return a case for each size in ml, named p0, p1, ..., whose Dice is a tenth of the size."""
+    return [row(f"p{i}", ml / 10, truth_ml=ml, **options) for i, ml in enumerate(sizes)]
+
+
+def dice_of(table):
+    return table[table["score"] == "dice"].drop(columns="score").to_dict("records")
+
+
+def test_a_third_of_the_targets_is_small_a_third_large():
+    """Sizes in ml 1 1 2 | 3 4 5 | 6 7 9; Dice 0.1 0.1 0.2, 0.3 0.4 0.5 and 0.6 0.7 0.9."""
+    small, medium, large = dice_of(strata(of_sizes(7, 1, 3, 9, 2, 5, 1, 4, 6)))
+    about = ["stratum", "unit", "smallest", "largest", "patients", "cases"]
+    assert [small[name] for name in about] == ["small", "ml", 1, 2, 3, 3]
+    assert [medium[name] for name in about] == ["medium", "ml", 3, 5, 3, 3]
+    assert [large[name] for name in about] == ["large", "ml", 6, 9, 3, 3]
+    assert small["mean"] == pytest.approx(0.4 / 3)
+    assert medium["sd"] == pytest.approx(0.1)
+    assert large["median"] == pytest.approx(0.7)
+    assert (large["ci_low"], large["ci_high"]) == interval(np.array([0.7, 0.9, 0.6]))
+
+
+def test_each_stratum_has_each_score():
+    table = strata(of_sizes(*range(1, 8)))
+    assert table["score"].tolist() == [*SCORES] * 3
+    assert table.groupby("stratum")["cases"].first().to_dict() == {
+        "small": 2,
+        "medium": 2,
+        "large": 3,
+    }
+
+
+def test_strata_together_have_the_patients_that_the_summary_describes():
+    """Of one case each, the mean of all is that of the strata, weighted by their patients."""
+    rows = of_sizes(*range(1, 11))
+    table = strata(rows).query("score == 'dice'")
+    assert np.average(table["mean"], weights=table["patients"]) == pytest.approx(
+        summarize(rows, "val")["val/dice"]
+    )
+
+
+def test_the_cases_of_a_patient_are_averaged_first_in_a_stratum_too():
+    """Patient q has two of the three largest targets: (0.8 + 0.9) / 2 = 0.85, with 0.7: 0.775."""
+    rows = of_sizes(1, 2, 3, 4, 5, 6, 7) + of_sizes(8, 9, patient="q")
+    *_, large = dice_of(strata(rows))
+    assert (large["patients"], large["cases"]) == (2, 3)
+    assert large["mean"] == pytest.approx(0.775)
+
+
+def test_where_a_size_in_ml_is_unknown_all_are_compared_in_pixels():
+    rows = of_sizes(*range(1, 7), truth_px=20) + [row("x", 0.5, truth_px=5)]
+    table = strata(rows)
+    assert set(table["unit"]) == {"px"}
+    assert (table["smallest"].min(), table["largest"].max()) == (5, 20)
+
+
+def test_cases_without_target_have_no_size_and_do_not_count():
+    empty = [row(f"e{i}", math.nan, truth_px=0) for i in range(9)]
+    assert strata(of_sizes(1, 2, 3, 4, 5) + empty).empty
+    assert strata(of_sizes(1, 2, 3, 4, 5, 6) + empty)["cases"].tolist() == [2] * 3 * len(SCORES)
+
+
+def test_too_few_targets_have_an_empty_table_of_the_same_columns():
+    columns = list(strata(of_sizes(*range(1, 7))))
+    for rows in ([], of_sizes(1, 2, 3, 4, 5)):
+        assert list(strata(rows)) == columns
+
+
+def test_the_order_of_rows_does_not_decide_among_targets_of_one_size():
+    rows = [row(f"p{i}", i / 10, truth_ml=2.0) for i in range(7)]
+    assert dice_of(strata(rows[::-1])) == dice_of(strata(rows))
+    assert [of["mean"] for of in dice_of(strata(rows))] == pytest.approx([0.05, 0.25, 0.5])
+
+
+def test_each_class_has_strata_of_its_own():
+    rows = [r | {"class": "liver"} for r in of_sizes(*range(10, 16))]
+    rows += [r | {"class": "tumour"} for r in of_sizes(*range(1, 7))]
+    rows += [r | {"class": "cyst"} for r in of_sizes(1, 2)]
+    table = strata(rows)
+    assert list(table)[0] == "class"
+    largest = table.query("score == 'dice' and stratum == 'large'")
+    assert largest["class"].tolist() == ["liver", "tumour"]
+    assert largest["largest"].tolist() == [15, 6]
+
+
+# The best, the median and the worst
 
 
 def cases(*dices):
@@ -397,44 +551,58 @@ def named(groups):
     return {title: [case for case, _, _ in chosen] for title, chosen in groups.items()}
 
 
-def test_the_four_worst_go_up_and_the_four_best_go_down():
-    groups = extremes(cases(0.5, 0.9, 0.1, 0.8, 0.3, 0.7, 0.2, 0.6, 0.4, 0.95))
+def test_the_best_the_middle_and_the_worst_go_down():
+    groups = examples(cases(0.5, 0.9, 0.1, 0.8, 0.3, 0.7, 0.2, 0.6, 0.4, 0.95))
     assert groups == {
-        "worst": [("c2", "c2", 0.1), ("c6", "c6", 0.2), ("c4", "c4", 0.3), ("c8", "c8", 0.4)],
-        "best": [("c9", "c9", 0.95), ("c1", "c1", 0.9), ("c3", "c3", 0.8), ("c5", "c5", 0.7)],
+        "best": [("c9", "c9", 0.95), ("c1", "c1", 0.9), ("c3", "c3", 0.8)],
+        "median": [("c7", "c7", 0.6), ("c0", "c0", 0.5)],
+        "worst": [("c4", "c4", 0.3), ("c6", "c6", 0.2), ("c2", "c2", 0.1)],
     }
 
 
 @pytest.mark.parametrize(
-    ("dices", "worst", "best"),
+    ("n", "best", "median", "worst"),
     [
-        ((0.4, 0.1), ["c1"], ["c0"]),
-        ((0.4, 0.1, 0.7), ["c1", "c0"], ["c2"]),
-        ((0.5, 0.5, 0.5, 0.5), ["c0", "c1"], ["c3", "c2"]),
-        (
-            (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
-            ["c0", "c1", "c2", "c3"],
-            ["c6", "c5", "c4"],
-        ),
+        (2, "0", "", "1"),
+        (3, "0", "1", "2"),
+        (4, "0", "1", "23"),
+        (5, "01", "2", "34"),
+        (6, "01", "23", "45"),
+        (7, "01", "23", "456"),
+        (8, "012", "34", "567"),
+        (9, "012", "45", "678"),
     ],
 )
-def test_of_few_cases_none_is_chosen_twice(dices, worst, best):
-    assert named(extremes(cases(*dices))) == {"worst": worst, "best": best}
+def test_of_few_cases_none_is_chosen_twice(n, best, median, worst):
+    """Case 0 is the best; of nine, 4 is the middle, and of its neighbours the worse is taken."""
+    groups = named(examples(cases(*(1 - i / 10 for i in range(n)))))
+    wanted = {"best": best, "median": median, "worst": worst}
+    assert groups == {title: [f"c{i}" for i in which] for title, which in wanted.items() if which}
 
 
-def test_a_group_without_any_case_is_not_there():
-    assert named(extremes(cases(0.4))) == {"worst": ["c0"]}
-    assert extremes(cases(math.nan, math.nan)) == extremes([]) == {}
+def test_the_median_cases_of_many_are_those_nearest_the_middle():
+    groups = named(examples(cases(*(i / 100 for i in range(100)))))
+    assert groups["median"] == ["c50", "c49"]
 
 
-def test_a_case_whose_dice_is_undefined_is_neither_and_a_false_alarm_is_among_the_worst():
+def test_of_cases_with_one_dice_the_first_come_first():
+    groups = named(examples(cases(0.5, 0.5, 0.5, 0.5)))
+    assert groups == {"best": ["c0"], "median": ["c1"], "worst": ["c2", "c3"]}
+
+
+def test_a_single_case_is_the_worst_and_a_group_without_any_is_not_there():
+    assert named(examples(cases(0.4))) == {"worst": ["c0"]}
+    assert examples(cases(math.nan, math.nan)) == examples([]) == {}
+
+
+def test_a_case_whose_dice_is_undefined_is_in_no_group_and_a_false_alarm_is_among_the_worst():
     """Nothing to find: of b nothing is predicted, 0/0; of c something is, Dice 0."""
     stream = [
         predicted("a", "1110", "1100"),
         predicted("b", "00", "00"),
         predicted("c", "00", "01"),
     ]
-    assert extremes(score_cases(stream)) == {"worst": [("c", "c", 0)], "best": [("a", "a", 0.8)]}
+    assert examples(score_cases(stream)) == {"best": [("a", "a", 0.8)], "worst": [("c", "c", 0)]}
 
 
 def test_dice_of_a_case_is_the_mean_over_the_classes_in_which_it_is_defined():
@@ -444,11 +612,11 @@ def test_dice_of_a_case_is_the_mean_over_the_classes_in_which_it_is_defined():
         for case, dices in table.items()
         for name, dice in zip(("liver", "tumour"), dices, strict=True)
     ]
-    groups = extremes(rows)
-    assert named(groups) == {"worst": ["d", "a"], "best": ["b"]}
-    assert [dice for _, _, dice in groups["worst"]] == pytest.approx([0.4, 0.5])
+    groups = examples(rows)
+    assert named(groups) == {"best": ["b"], "median": ["a"], "worst": ["d"]}
+    assert [dice for ((_, _, dice),) in groups.values()] == pytest.approx([0.6, 0.5, 0.4])
 
 
 def test_cases_of_one_name_are_told_apart_by_their_patients():
     rows = [row("a_b", 0.2, patient="a"), row("a_b", 0.6, patient="a_b")]
-    assert extremes(rows) == {"worst": [("a_b", "a", 0.2)], "best": [("a_b", "a_b", 0.6)]}
+    assert examples(rows) == {"best": [("a_b", "a_b", 0.6)], "worst": [("a_b", "a", 0.2)]}

@@ -7,13 +7,17 @@ import pandas as pd
 import pytest
 
 from seg import report
-from seg.evaluate import summarize
+from seg.contracts import Scores
+from seg.evaluate import strata, summarize
 
+OVERLAP = ("dice", "iou", "sensitivity", "specificity", "precision")
 ROWS = [
-    {"case": c, "patient": c, "slices": 2, "truth_px": t, "predicted_px": 5, **scores}
+    {"case": c, "patient": c, "slices": 2, "truth_px": t, "predicted_px": 5, "truth_ml": math.nan}
+    | dict.fromkeys(Scores.names(), math.nan)
+    | scores
     for c, t, scores in (
-        ("p1", 5, dict.fromkeys(("dice", "iou", "sensitivity", "specificity", "precision"), 0.5)),
-        ("p2", 9, dict.fromkeys(("dice", "iou", "sensitivity", "specificity", "precision"), 0.75)),
+        ("p1", 5, dict.fromkeys(OVERLAP, 0.5)),
+        ("p2", 9, dict.fromkeys(OVERLAP, 0.75)),
         (
             "p3",
             0,
@@ -62,12 +66,56 @@ def test_numbers_are_those_of_the_summary():
     assert "Validation" not in text
 
 
-def test_undefined_and_too_few_are_said():
+def test_too_few_are_said_and_scores_that_no_case_defines_are_left_out():
     text = report.report([], summarize(ROWS[2:], "val"), {}, {})
     shown = {row[0]: row[1:] for row in rows_of(text)}
-    assert shown["sensitivity"] == ["undefined"]
+    assert list(shown) == ["score", "dice", "iou", "specificity", "precision"]
     assert shown["dice"] == ["0.000 (too few patients)"]
     assert "nan" not in text
+
+
+def test_an_undefined_dice_is_said():
+    rows = [row | {"dice": math.nan} for row in ROWS]
+    assert report.report([], summarize(rows, "test"), {}, {}).startswith("Test Dice **undefined**")
+
+
+def test_millimetres_and_counts_have_two_decimals():
+    rows = [row | {"hd95_mm": 12.345, "lesion_false_positives": 2.0} for row in ROWS]
+    shown = {r[0]: r[1] for r in rows_of(report.report([], summarize(rows, "test"), {}, {}))}
+    assert shown["hd95_mm"] == "12.35 (12.35 to 12.35)"
+    assert shown["lesion_false_positives"] == "2.0 (2.0 to 2.0)"
+
+
+# Cases of 1, 2, ..., 6 ml, of Dice 0.1, 0.2, ..., 0.6.
+SIZED = [
+    ROWS[0] | {"case": f"c{i}", "patient": f"c{i}", "truth_ml": float(i), "dice": i / 10}
+    for i in range(1, 7)
+]
+
+
+def test_dice_is_told_by_size_of_the_target():
+    """Of two values the interval reaches from one to the other."""
+    summary = summarize(SIZED, "test")
+    text = report.report([], summary, {}, {}, strata=strata(SIZED))
+    assert "**Dice by size of the target**:" in text
+    assert rows_of(text)[-4:] == [
+        ["target", "patients", "mean (95% interval)"],
+        ["small, 1 to 2 ml", "2", "0.150 (0.100 to 0.200)"],
+        ["medium, 3 to 4 ml", "2", "0.350 (0.300 to 0.400)"],
+        ["large, 5 to 6 ml", "2", "0.550 (0.500 to 0.600)"],
+    ]
+
+
+def test_sizes_are_told_of_each_class():
+    rows = [row | {"class": name} for row in SIZED for name in ("organ", "spine")]
+    text = report.report([], summarize(rows, "test"), {}, {}, strata=strata(rows))
+    assert [row[0] for row in rows_of(text)[-7:]] == ["class", *["organ"] * 3, *["spine"] * 3]
+
+
+def test_of_few_cases_there_is_no_table_of_sizes():
+    summary = summarize(SIZED[:5], "test")
+    text = report.report([], summary, {}, {}, strata=strata(SIZED[:5]))
+    assert text == report.report([], summary, {}, {})
 
 
 def test_each_class_has_its_row():

@@ -24,6 +24,9 @@ def test_a_wheel_runs_the_main_job_from_an_empty_folder(tmp_path, project, tiny)
     site = str(tmp_path / "site")
     where = python("-c", "import seg.config; print(seg.config.conf_dir())", PYTHONPATH=site)
     assert where.strip() == f"{site}/seg/conf"
+    page = "import pathlib, seg.page; seg.page.write(pathlib.Path())"
+    python("-c", page, PYTHONPATH=site)
+    assert "<h1>run</h1>" in (tmp_path / "report.html").read_text()
     plugin = "import hydra_plugins.seg_sweepers as it; print(it.__file__)"
     assert python("-c", plugin, PYTHONPATH=site).startswith(site)
     last = python("-m", "seg.run", *tiny, PYTHONPATH=site).splitlines()[-1]

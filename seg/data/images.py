@@ -5,6 +5,7 @@ Axes: H height, W width, C channels.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -28,15 +29,39 @@ def read_image(path: Path, channels: int) -> np.ndarray:
     Raises:
         SegError: the file cannot be decoded or has other pixels than uint8 and uint16.
     """
+    return as_image(read_pixels(path), channels)
+
+
+def read_pixels(path: Path) -> np.ndarray:
+    """Read an 8- or 16-bit picture as it is stored, grey HW or RGB HWC; alpha is dropped.
+
+    Raises:
+        SegError: as `read_image`.
+    """
     pixels = _decode(path)
+    return pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+
+def as_image(pixels: np.ndarray, channels: int) -> np.ndarray:
+    """Bring uint8 or uint16 pixels, grey HW or HW1 or RGB HWC, to what `read_image` returns."""
+    if pixels.ndim == 3 and pixels.shape[-1] == 1:
+        pixels = pixels[..., 0]
     grey = pixels.ndim == 2
     if channels == 1:
-        image_HWC = (pixels if grey else cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY))[..., None]
+        image_HWC = (pixels if grey else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY))[..., None]
     else:
-        image_HWC = cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB if grey else cv2.COLOR_BGR2RGB)
-    if image_HWC.dtype == np.uint8:
-        return image_HWC.astype(np.uint16) * 257
-    return image_HWC
+        image_HWC = cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB) if grey else pixels
+    return image_HWC.astype(np.uint16) * 257 if image_HWC.dtype == np.uint8 else image_HWC
+
+
+def largest(paths: Iterable[Path]) -> tuple[int, int]:
+    """Return the largest height and the largest width of pictures, by their headers."""
+    sizes = []
+    for path in paths:
+        with Image.open(path) as picture:
+            sizes.append(picture.size)
+    width, height = np.max(sizes, axis=0).tolist()
+    return height, width
 
 
 def read_mask(path: Path, classes: Classes) -> np.ndarray:

@@ -69,32 +69,18 @@ class NiftiPairs:
             SegError: a file is damaged or no volume, holds what it must not, or the grids differ.
         """
         label, affine = volume.read_label(source.labels[0])
-        turn = self._turn(source.labels[0], affine)
+        turn, _ = turns(source.labels[0], affine, self.plane)
         channels = []
         for path in source.images:
             voxels, image_affine = volume.read_image(path, self.time_point)
             self._check_grid(path, voxels.shape, image_affine, source.labels[0], label, affine)
             channels.append(orientations.apply_orientation(voxels, turn))
-        spacing = np.empty(3)
-        spacing[turn[:, 0].astype(int)] = voxel_sizes(affine)
         return Scan(
             channels[0][..., None] if len(channels) == 1 else np.stack(channels, axis=-1),
             orientations.apply_orientation(label, turn),
-            tuple(spacing.tolist()),
+            _spacing_mm(affine, turn),
             _publishers_labels(source.labels[0]),
         )
-
-    def _turn(self, path: Path, affine: np.ndarray) -> np.ndarray:
-        """Return the orientation transform from a grid to the plane's slices, rows and columns."""
-        try:
-            return orientations.ornt_transform(
-                orientations.io_orientation(affine), orientations.axcodes2ornt(PLANES[self.plane])
-            )
-        except ValueError as error:
-            raise SegError(
-                f"{path}: two of its axes run the same way (its affine is "
-                f"{np.round(affine[:3, :3], 3).tolist()}); repair the header"
-            ) from error
 
     def _check_grid(
         self,
@@ -119,6 +105,48 @@ class NiftiPairs:
                 "affines differ); take the label of this image, or raise "
                 "dataset.raw.grid_tolerance_voxels"
             )
+
+
+def read(path: Path, plane: str, time_point: int | None) -> tuple[Scan, np.ndarray]:
+    """Return a volume without label, turned to a plane, and the turn that leads back to its grid.
+
+    Raises:
+        SegError: the file is damaged or no volume.
+    """
+    voxels, affine = volume.read_image(path, time_point)
+    there, back = turns(path, affine, plane)
+    image_SHW = orientations.apply_orientation(voxels, there)
+    return Scan(image_SHW[..., None], None, _spacing_mm(affine, there)), back
+
+
+def write(path: Path, slices_SHW: np.ndarray, back: np.ndarray, source: Path) -> None:
+    """Write slices as a volume in the grid of the one that they were read from."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".part-{path.name}")
+    volume.write_like(aside, orientations.apply_orientation(slices_SHW, back), source)
+    aside.rename(path)
+
+
+def turns(path: Path, affine: np.ndarray, plane: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the orientation transforms from a grid to a plane's slices, rows, columns, and back.
+
+    Raises:
+        SegError: two axes of the grid run the same way.
+    """
+    try:
+        grid, slices = orientations.io_orientation(affine), orientations.axcodes2ornt(PLANES[plane])
+        return orientations.ornt_transform(grid, slices), orientations.ornt_transform(slices, grid)
+    except ValueError as error:
+        raise SegError(
+            f"{path}: two of its axes run the same way (its affine is "
+            f"{np.round(affine[:3, :3], 3).tolist()}); repair the header"
+        ) from error
+
+
+def _spacing_mm(affine: np.ndarray, turn: np.ndarray) -> tuple[float, float, float]:
+    spacing = np.empty(3)
+    spacing[turn[:, 0].astype(int)] = voxel_sizes(affine)
+    return tuple(spacing.tolist())
 
 
 def _missing(listing: Path) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,13 @@ def _complete(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 def _prepared(root: Path) -> list[Path]:
     return [root] if is_prepared(root) else sorted(filter(is_prepared, root.glob("prepared-*")))
+
+
+def recipe_of(cases: Sequence[Case]) -> Mapping[str, Any]:
+    """Return the recipe that cases were prepared with, nothing where they were not."""
+    homes = {slice_.image.parents[1] for case in cases for slice_ in case.slices}
+    found = [_description(home)["recipe"] for home in homes if is_prepared(home)]
+    return _complete(found[0]) if found else {}
 
 
 def is_prepared(folder: Path) -> bool:

@@ -55,7 +55,7 @@ class Recipe:
 
     def size(self, scan: Scan) -> tuple[int, int]:
         """Return height and width of the prepared slices."""
-        height, width = scan.label_SHW.shape[1:]
+        height, width = scan.image_SHWC.shape[1:3]
         if not self.square_pixels or scan.spacing_mm is None:
             return height, width
         _, row_mm, column_mm = scan.spacing_mm
@@ -66,7 +66,7 @@ class Recipe:
         """Return the distance of slices, rows and columns after preparation."""
         if scan.spacing_mm is None:
             return None
-        sides = zip(scan.spacing_mm[1:], scan.label_SHW.shape[1:], self.size(scan), strict=True)
+        sides = zip(scan.spacing_mm[1:], scan.image_SHWC.shape[1:3], self.size(scan), strict=True)
         row_mm, column_mm = (mm * before / after for mm, before, after in sides)
         return scan.spacing_mm[0], row_mm, column_mm
 

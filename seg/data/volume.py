@@ -66,6 +66,22 @@ def read_label(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return whole.astype(smallest, copy=False), affine
 
 
+def write_like(path: Path, voxels: np.ndarray, source: Path) -> None:
+    """Write voxels in the grid of a volume: with its header, but their type, and no scaling.
+
+    Args:
+        path: `.nii` or `.nii.gz`.
+        voxels: as they are stored in `source`, of its first three dimensions.
+        source: volume whose affine, orientation, units and codes are kept.
+    """
+    header = nib.load(source).header.copy()
+    header.set_data_dtype(voxels.dtype)
+    header.set_slope_inter(1, 0)
+    header["cal_min"] = header["cal_max"] = 0
+    kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+    nib.save(kind(voxels, None, header), path)
+
+
 def _read(
     path: Path, time_point: int | None, dtype: np.dtype | None
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from seg.figures.pictures import GAP_PX
+from seg.figures.panels import GAP_PX
 
 INK, PATIENT, SURE = "#222222", "#4c78a8", "#d1495b"
 LINE_LETTERS, LINES = 34, 2

@@ -6,23 +6,93 @@ Axes: H height, W width, C channels, K classes but the background.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-RGB = tuple[int, int, int]
-TRUTH_RGB = (0, 200, 83)
-PREDICTION_RGB = (255, 64, 160)
+from seg.contracts import SegError
+from seg.figures.panels import (
+    PANEL_PX,
+    RGB,
+    WHITE,
+    captioned,
+    centred,
+    enlarged,
+    fill,
+    grid,
+    outline,
+    rgb,
+    scaled,
+    scaled_mask,
+    shortened,
+)
+
 # Of the classes in order, and over again: truths are cold, predictions warm.
-TRUTHS_RGB = (TRUTH_RGB, (64, 156, 255), (0, 229, 229), (170, 120, 255))
-PREDICTIONS_RGB = (PREDICTION_RGB, (255, 152, 0), (255, 235, 59), (229, 57, 53))
-WHITE = (255, 255, 255)
-CAPTION_PX = 18
-FONT, FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.4
-SMALLEST_PX = 256
-PANEL_PX, GAP_PX, MOST_LETTERS = 256, 8, 46
+TRUTHS = ("#00c853", "#409cff", "#00e5e5", "#aa78ff")
+PREDICTIONS = ("#ff40a0", "#ff9800", "#ffeb3b", "#e53935")
+COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+MOST_PX, MOST_LETTERS = 32, 46
+PNG_LEVEL = 3  # a quarter of the bytes of the default, in half as much time again
+
+Layer = tuple[np.ndarray, RGB]
+
+
+@dataclass(frozen=True)
+class Style:
+    """How the masks of truth and prediction look over an image.
+
+    Attributes:
+        truth_colours: of the classes in order, and over again; "#00c853" is red 0, green 200 and
+            blue 83 of 255.
+        prediction_colours: as truth_colours.
+        outline_px: width of the line along the inside of a mask's edge, in pixels of the picture;
+            0: none.
+        opacity: of the colour over the area within, 0..1; 0: none.
+
+    Raises:
+        SegError: a value is not of this kind, or no mask would be seen.
+    """
+
+    truth_colours: Sequence[str] = TRUTHS
+    prediction_colours: Sequence[str] = PREDICTIONS
+    outline_px: int = 1
+    opacity: float = 0.0
+
+    def __post_init__(self) -> None:
+        for key in ("truth_colours", "prediction_colours"):
+            colours = getattr(self, key)
+            wrong = [colour for colour in colours if not COLOUR.fullmatch(str(colour))]
+            if wrong or not colours or isinstance(colours, str):
+                received = repr(wrong[0] if wrong else colours)
+                raise SegError(
+                    f"overlay.{key}: {received} is no colour; give a list like ['#00c853']"
+                )
+        if self.outline_px not in range(MOST_PX + 1):
+            raise SegError(
+                f"overlay.outline_px is {self.outline_px}; give a whole number of pixels from 0 "
+                f"(no outline) to {MOST_PX}"
+            )
+        if not 0 <= self.opacity <= 1:
+            raise SegError(
+                f"overlay.opacity is {self.opacity}; give a number from 0 (nothing is filled) to 1"
+            )
+        if not self.outline_px and not self.opacity:
+            raise SegError(
+                f"overlay.outline_px is {self.outline_px} and overlay.opacity {self.opacity}, so "
+                "that no mask would be seen; give one of them a number above 0"
+            )
+
+    def truth(self, index: int) -> RGB:
+        """Return the colour of a class of the truth, by its index, from 1 on."""
+        return _of_class(index, self.truth_colours)
+
+    def prediction(self, index: int) -> RGB:
+        """Return the colour of a class of the prediction, by its index, from 1 on."""
+        return _of_class(index, self.prediction_colours)
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:
@@ -32,7 +102,8 @@ def write_png(path: Path, picture: np.ndarray) -> None:
         OSError: the file could not be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    encoded = cv2.imencode(".png", picture if picture.ndim == 2 else picture[..., ::-1])[1]
+    bgr = picture if picture.ndim == 2 else picture[..., ::-1]
+    encoded = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL])[1]
     encoded.tofile(path)
 
 
@@ -51,35 +122,52 @@ def triptych(
     panels = [image_HWC, _tinted(truth_HWK), _tinted(probability_HWK)]
     return np.hstack(
         [
-            captioned(_enlarged(rgb(panel)), [(text, WHITE)])
+            captioned(enlarged(rgb(panel)), [(text, WHITE)])
             for panel, text in zip(panels, ("input", "truth", "prediction"), strict=True)
         ]
     )
 
 
 def overlay(
-    image_HWC: np.ndarray, truth_HW: np.ndarray, mask_HW: np.ndarray, names: Sequence[str] = ()
+    image_HWC: np.ndarray,
+    truth_HW: np.ndarray | None,
+    mask_HW: np.ndarray,
+    names: Sequence[str] = (),
+    style: Style = Style(),  # noqa: B008
 ) -> np.ndarray:
-    """Draw the outlines of truth and prediction over the image, under a legend.
+    """Draw truth and prediction over the image, under a legend.
 
     The result has a whole number of pixels for each of the image's: one, unless that is small.
 
     Args:
         image_HWC: float over 0..1, 1 or 3 channels.
-        truth_HW: bool, or index of each pixel's class, 0 the background.
+        truth_HW: bool, or index of each pixel's class, 0 the background; None where there is none.
         mask_HW: as truth_HW.
         names: of the classes from index 1 on; none where there is one class without a name.
+        style: colours and strokes.
     """
-    picture = _enlarged(rgb(image_HWC))
-    for mask, colours in ((truth_HW, TRUTHS_RGB), (mask_HW, PREDICTIONS_RGB)):
-        for index in range(1, max(len(names), 1) + 1):
-            outline(picture, _enlarged(mask == index), _of_class(index, colours))
+    sides = [("truth", truth_HW, style.truth), ("prediction", mask_HW, style.prediction)]
+    sides = [side for side in sides if side[1] is not None]
+    indices = range(1, max(len(names), 1) + 1)
+    picture = enlarged(rgb(image_HWC))
+    layers = [(enlarged(mask == i), colour(i)) for _, mask, colour in sides for i in indices]
+    paint(picture, layers, style)
     if not names:
-        return captioned(picture, [("truth", TRUTH_RGB), ("prediction", PREDICTION_RGB)])
-    for side, colours in (("prediction", PREDICTIONS_RGB), ("truth", TRUTHS_RGB)):
-        words = [(name, _of_class(i, colours)) for i, name in enumerate(names, start=1)]
+        return captioned(picture, [(side, colour(1)) for side, _, colour in sides])
+    for side, _, colour in reversed(sides):
+        words = [(name, colour(i)) for i, name in zip(indices, names, strict=True)]
         picture = captioned(picture, [(side, WHITE), *words])
     return picture
+
+
+def paint(picture: np.ndarray, layers: Sequence[Layer], style: Style) -> None:
+    """Draw masks (bool, of the picture's size) in their colours, all outlines over all areas."""
+    if style.opacity:
+        for mask, colour in layers:
+            fill(picture, mask, colour, style.opacity)
+    if style.outline_px:
+        for mask, colour in layers:
+            outline(picture, mask, colour, style.outline_px)
 
 
 def sheet(
@@ -98,58 +186,22 @@ def sheet(
     return grid(tiles, columns or math.ceil(math.sqrt(len(tiles))))
 
 
-def grid(tiles: Sequence[np.ndarray], columns: int) -> np.ndarray:
-    """Set tiles of one size in rows on white; the last row is filled up with white."""
-    tiles = [*tiles, *[np.full_like(tiles[0], 255)] * (-len(tiles) % columns)]
-    tiles = [np.pad(t, [(GAP_PX, 0), (GAP_PX, 0), (0, 0)], constant_values=255) for t in tiles]
-    rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
-    return np.pad(np.vstack(rows), [(0, GAP_PX), (0, GAP_PX), (0, 0)], constant_values=255)
-
-
 def _tile(image_HWC: np.ndarray, mask_HW: np.ndarray, name: str) -> np.ndarray:
-    picture = scaled(rgb(image_HWC))
-    # By any share of a pixel, so that no part of the mask is lost where it is shrunk.
-    mask = scaled(mask_HW.astype(np.float32)) > 0
-    outline(picture, mask, TRUTH_RGB)
+    picture, mask = scaled(rgb(image_HWC)), scaled_mask(mask_HW)
+    colour = _of_class(1, TRUTHS)
+    outline(picture, mask, colour)
     share = f"target {100 * mask_HW.mean():.2g}%" if mask_HW.any() else "no target"
     rule = np.full((PANEL_PX, 2, 3), 255, np.uint8)
     return captioned(
         np.hstack([centred(picture), rule, centred(rgb(mask[..., None]))]),
-        [(shortened(name, MOST_LETTERS), WHITE), (share, TRUTH_RGB)],
+        [(shortened(name, MOST_LETTERS), WHITE), (share, colour)],
     )
 
 
-def shortened(name: str, most: int) -> str:
-    """Cut a name to its last letters, by which names are told apart: `most`, four or more."""
-    return name if len(name) <= most else f"...{name[3 - most :]}"
-
-
-def scaled(picture: np.ndarray) -> np.ndarray:
-    """Bring the longer side to PANEL_PX: by area averaging, or as near as whole pixels come."""
-    height, width = picture.shape[:2]
-    scale = PANEL_PX / max(height, width)
-    if scale >= 1:
-        return picture.repeat(int(scale), axis=0).repeat(int(scale), axis=1)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-
-
-def centred(picture: np.ndarray) -> np.ndarray:
-    """Put a picture in the middle of a square of PANEL_PX."""
-    panel = np.full((PANEL_PX, PANEL_PX, 3), 64, np.uint8)
-    top, left = ((PANEL_PX - length) // 2 for length in picture.shape[:2])
-    panel[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
-    return panel
-
-
-def outline(picture: np.ndarray, mask: np.ndarray, colour: RGB) -> None:
-    """Colour the pixels of the mask that lie at its edge, one pixel thin."""
-    outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(picture, outlines, -1, colour, 1)
-
-
-def _of_class(index: int, colours: Sequence[RGB]) -> RGB:
-    return colours[(index - 1) % len(colours)]
+def _of_class(index: int, colours: Sequence[str]) -> RGB:
+    digits = colours[(index - 1) % len(colours)].removeprefix("#")
+    red, green, blue = bytes.fromhex(digits)
+    return red, green, blue
 
 
 def _tinted(maps_HWK: np.ndarray) -> np.ndarray:
@@ -160,26 +212,4 @@ def _tinted(maps_HWK: np.ndarray) -> np.ndarray:
     n = maps_HWK.shape[-1]
     if n == 1:
         return maps_HWK
-    return maps_HWK @ (np.array([_of_class(i + 1, TRUTHS_RGB) for i in range(n)]) / 255)
-
-
-def rgb(image_HWC: np.ndarray) -> np.ndarray:
-    """Return an image of 1 or 3 channels over 0..1 as uint8 RGB; what lies beyond is cut."""
-    grey = np.clip(image_HWC * 255, 0, 255).round().astype(np.uint8)
-    return np.ascontiguousarray(np.broadcast_to(grey, (*grey.shape[:2], 3)))
-
-
-def _enlarged(picture: np.ndarray) -> np.ndarray:
-    """Repeat the pixels of a small picture until both sides have SMALLEST_PX or more."""
-    times = -(-SMALLEST_PX // min(picture.shape[:2]))
-    return picture.repeat(times, axis=0).repeat(times, axis=1)
-
-
-def captioned(picture: np.ndarray, words: list[tuple[str, RGB]]) -> np.ndarray:
-    """Put a black strip of CAPTION_PX above an RGB picture, with words in their colours."""
-    strip = np.zeros((CAPTION_PX, picture.shape[1], 3), np.uint8)
-    x = 3
-    for text, colour in words:
-        cv2.putText(strip, text, (x, 13), FONT, FONT_SCALE, colour, 1, cv2.LINE_AA)
-        x += cv2.getTextSize(text, FONT, FONT_SCALE, 1)[0][0] + 12
-    return np.vstack([strip, picture])
+    return maps_HWK @ (np.array([_of_class(i + 1, TRUTHS) for i in range(n)]) / 255)

@@ -37,11 +37,13 @@ class Manual:
         size: (height, width) of the model's input.
         channels: of its images, 1 or 3.
         labels: `seg.contracts.Classes.labels`.
-        seen: largest height and width, in pixels, of the images that it has learned from.
+        seen: largest height and width, in pixels, of the images that it has learned from; None
+            where that is not known.
         stacked: whether it has learned from cases of several slices.
         measured: whether their spacing was known, so that sizes are in mm3.
-        raw: format of its volumes, as `dataset.raw`; None where it learned from pictures.
-        prepare: how slices became pictures, as `dataset.prepare`; None where they were.
+        raw: format of the publisher's files, as `dataset.raw`; None where it learned from pictures
+            as they were.
+        prepare: how slices became pictures, as `dataset.prepare`; None likewise.
         flips: axes along which training images were flipped: "horizontal", "vertical".
         threshold: a pixel whose probability is at least this is foreground; of one class only.
         cleanup: what is done to the mask of a case.
@@ -51,7 +53,7 @@ class Manual:
     size: tuple[int, int]
     channels: int
     labels: Mapping[str, int]
-    seen: tuple[int, int]
+    seen: tuple[int, int] | None
     stacked: bool
     measured: bool
     raw: Mapping[str, Any] | None = None
@@ -60,6 +62,30 @@ class Manual:
     threshold: float = 0.5
     cleanup: Cleanup = field(default_factory=Cleanup)
     flipped: bool = False
+
+    @property
+    def of_volumes(self) -> bool:
+        """Say whether it has learned from volumes."""
+        return bool(self.raw and "plane" in self.raw)
+
+    def told(self) -> dict[str, float]:
+        """Return what was chosen, as numbers by name."""
+        values = {"threshold": self.threshold, **asdict(self.cleanup), "tta": self.flipped}
+        return {f"infer/{name}": float(value) for name, value in values.items()}
+
+    def said(self) -> str:
+        """Say in words what was chosen."""
+        cleanup = self.cleanup
+        words = {
+            f"threshold {self.threshold:g}": not self.labels,
+            "holes filled": cleanup.fill_holes,
+            f"components from {cleanup.min_size:g} {'mm3' if self.measured else 'pixels'} on": (
+                cleanup.min_size > 0
+            ),
+            "the largest component": cleanup.largest_component,
+            f"mean over {2 ** len(self.flips)} flips": self.flipped,
+        }
+        return ", ".join(word for word, so in words.items() if so) or "nothing chosen"
 
     @property
     def classes(self) -> Classes:
@@ -85,7 +111,8 @@ def read(path: Path) -> Manual | None:
     except (KeyError, zipfile.BadZipFile):
         return None
     try:
-        known |= {key: tuple(known[key]) for key in ("size", "seen", "flips")}
+        seen = known["seen"] and tuple(known["seen"])
+        known |= {"size": tuple(known["size"]), "seen": seen, "flips": tuple(known["flips"])}
         return Manual(**{**known, "cleanup": Cleanup(**known["cleanup"])})
     except (KeyError, TypeError) as error:
         raise SegError(

@@ -87,11 +87,11 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 
 def differences(scores: pd.DataFrame) -> dict[str, float]:
-    """Compare two columns, A and B, of more is better.
+    """Compare two columns, A and B; whether more is better depends on the score.
 
     Returns:
         patients (paired), mean_difference (B minus A; NaN without a patient), ci_low, ci_high, p;
-        b_better, equal and b_worse, in patients; defined_in_a_only and defined_in_b_only, in rows.
+        b_higher, equal and b_lower, in patients; defined_in_a_only and defined_in_b_only, in rows.
     """
     of_a, of_b = per_patient(scores).to_numpy().T
     moved = (of_b - of_a).round(DIGITS)
@@ -103,9 +103,9 @@ def differences(scores: pd.DataFrame) -> dict[str, float]:
         "ci_low": low,
         "ci_high": high,
         "p": signed_rank_p(moved),
-        "b_better": int(np.sum(moved > 0)),
+        "b_higher": int(np.sum(moved > 0)),
         "equal": int(np.sum(moved == 0)),
-        "b_worse": int(np.sum(moved < 0)),
+        "b_lower": int(np.sum(moved < 0)),
         "defined_in_a_only": int(np.sum(defined[:, 0] & ~defined[:, 1])),
         "defined_in_b_only": int(np.sum(defined[:, 1] & ~defined[:, 0])),
     }

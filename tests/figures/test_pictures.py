@@ -4,20 +4,13 @@ import cv2
 import numpy as np
 import pytest
 
-from seg.figures.pictures import (
-    CAPTION_PX,
-    GAP_PX,
-    PANEL_PX,
-    PREDICTION_RGB,
-    PREDICTIONS_RGB,
-    SMALLEST_PX,
-    TRUTH_RGB,
-    TRUTHS_RGB,
-    overlay,
-    sheet,
-    triptych,
-    write_png,
-)
+from seg.contracts import SegError
+from seg.figures.panels import CAPTION_PX, GAP_PX, PANEL_PX, SMALLEST_PX
+from seg.figures.pictures import Style, overlay, sheet, triptych, write_png
+
+TRUTHS_RGB = (0, 200, 83), (64, 156, 255), (0, 229, 229), (170, 120, 255)
+PREDICTIONS_RGB = (255, 64, 160), (255, 152, 0), (255, 235, 59), (229, 57, 53)
+TRUTH_RGB, PREDICTION_RGB = TRUTHS_RGB[0], PREDICTIONS_RGB[0]
 
 # Large enough to be drawn pixel for pixel.
 SIZE = 256, 300
@@ -334,3 +327,93 @@ def test_a_triptych_of_classes_shows_each_in_its_colour_the_darker_the_less_prob
     assert coloured(picture[:10, 300:], TRUTHS_RGB[0]).all()
     assert coloured(picture[10:, 300:600], TRUTHS_RGB[1]).all()
     assert coloured(picture[10:, 600:], (32, 78, 128)).all()
+
+
+# Style, and no truth
+
+
+def styled(truth_HW, mask_HW, names=(), **style):
+    """Return an overlay on black, without its legend."""
+    picture = overlay(NO_MAP, truth_HW, mask_HW, names, Style(**style))
+    return picture[CAPTION_PX * (2 if names else 1) :]
+
+
+def test_the_default_style_is_what_is_drawn_where_none_is_given():
+    mask_HW, truth_HW = two_boxes(LEFT, RIGHT), two_boxes(LOW_LEFT, LOW_RIGHT)
+    without = overlay(NO_MAP, truth_HW, mask_HW, ["a", "b"])
+    np.testing.assert_array_equal(without, overlay(NO_MAP, truth_HW, mask_HW, ["a", "b"], Style()))
+    assert [Style().truth(i) for i in range(1, 6)] == [*TRUTHS_RGB, TRUTH_RGB]
+    assert [Style().prediction(i) for i in range(1, 6)] == [*PREDICTIONS_RGB, PREDICTION_RGB]
+
+
+def test_colours_are_taken_in_order_and_over_again():
+    mask_HW = two_boxes(LEFT, RIGHT)
+    mask_HW[LOW_LEFT] = 3
+    colours = {"truth_colours": ["#0102ff"], "prediction_colours": ["#A0b0C0", "#112233"]}
+    picture = styled(NO_MASK, mask_HW, ["a", "b", "c"], **colours)
+    for box_, colour in ((LEFT, (160, 176, 192)), (RIGHT, (17, 34, 51))):
+        np.testing.assert_array_equal(coloured(picture, colour)[box_], rim(box_)[box_])
+    np.testing.assert_array_equal(coloured(picture, (160, 176, 192)), rim(LEFT) | rim(LOW_LEFT))
+    picture = styled(mask_HW, NO_MASK, ["a", "b", "c"], **colours)
+    rims = rim(LEFT) | rim(RIGHT) | rim(LOW_LEFT)
+    np.testing.assert_array_equal(coloured(picture, (1, 2, 255)), rims)
+
+
+@pytest.mark.parametrize("width_px", [1, 2, 5])
+def test_an_outline_grows_to_the_inside(width_px):
+    inside = box(40 + width_px, 80 - width_px, 40 + width_px, 90 - width_px)
+    picture = styled(NO_MASK, box(40, 80, 40, 90), outline_px=width_px)
+    wanted = box(40, 80, 40, 90) & ~inside
+    np.testing.assert_array_equal(coloured(picture, PREDICTION_RGB), wanted)
+    assert not picture[~wanted].any()
+
+
+def test_an_area_is_filled_and_the_image_shines_through():
+    """Of grey 51 three quarters are 38.25, to which a quarter of the colour is added."""
+    grey = np.full((*SIZE, 1), 0.2)
+    picture = overlay(grey, box(40, 60, 40, 70), NO_MASK, style=Style(outline_px=0, opacity=0.25))
+    filled = [round(38.25 + value / 4) for value in TRUTH_RGB]
+    np.testing.assert_array_equal(coloured(picture[CAPTION_PX:], filled), box(40, 60, 40, 70))
+    assert coloured(picture[CAPTION_PX:], (51, 51, 51)).sum() == 256 * 300 - 20 * 30
+
+
+def test_outlines_lie_over_every_area():
+    """The prediction covers the truth, whose outline stays."""
+    picture = styled(box(50, 60, 50, 60), box(40, 80, 40, 90), opacity=1.0)
+    ring = box(50, 60, 50, 60) & ~box(51, 59, 51, 59)
+    np.testing.assert_array_equal(coloured(picture, TRUTH_RGB), ring)
+    np.testing.assert_array_equal(coloured(picture, PREDICTION_RGB), box(40, 80, 40, 90) & ~ring)
+
+
+@pytest.mark.parametrize(("names", "lines"), [((), 1), (("liver", "tumour"), 1)])
+def test_without_truth_only_the_prediction_is_drawn_and_named(names, lines):
+    mask_HW = box(20, 40, 20, 60)
+    picture = overlay(NO_MAP, None, mask_HW, names)
+    assert len(picture) == SIZE[0] + lines * CAPTION_PX
+    np.testing.assert_array_equal(coloured(picture[CAPTION_PX:], PREDICTION_RGB), rim(LEFT))
+    red, green, _ = np.moveaxis(picture.astype(int), -1, 0)
+    assert not (green > red + 100).any()
+    if names:
+        with_truth = overlay(NO_MAP, NO_MASK, mask_HW, names)
+        np.testing.assert_array_equal(picture[:CAPTION_PX], with_truth[CAPTION_PX:][:CAPTION_PX])
+
+
+@pytest.mark.parametrize(
+    ("style", "message"),
+    [
+        ({"truth_colours": ["#00c853", "red"]}, "overlay.truth_colours: 'red' is no colour"),
+        ({"prediction_colours": ["#12345"]}, "overlay.prediction_colours: '#12345' is no colour"),
+        ({"prediction_colours": [7]}, "overlay.prediction_colours: 7 is no colour"),
+        ({"truth_colours": []}, r"overlay.truth_colours: \[\] is no colour"),
+        ({"truth_colours": "#00c853"}, "overlay.truth_colours: '#' is no colour"),
+        ({"outline_px": -1}, "overlay.outline_px is -1; give a whole number"),
+        ({"outline_px": 1.5}, "overlay.outline_px is 1.5; give a whole number"),
+        ({"outline_px": 33}, "overlay.outline_px is 33; .* to 32"),
+        ({"opacity": 1.1}, "overlay.opacity is 1.1; give a number from 0"),
+        ({"opacity": float("nan")}, "overlay.opacity is nan; give a number from 0"),
+        ({"outline_px": 0}, "overlay.outline_px is 0 and overlay.opacity 0.0, so that no mask"),
+    ],
+)
+def test_a_style_that_cannot_be_drawn_is_refused_in_words(style, message):
+    with pytest.raises(SegError, match=message):
+        Style(**style)

@@ -10,8 +10,10 @@ import pytest
 from seg.contracts import Case, Classes, SegError, Slice
 from seg.data import folder
 from seg.data.images import read_mask
-from seg.figures.pictures import CAPTION_PX
-from seg.infer.cases import predict_cases, saved
+from seg.figures.panels import CAPTION_PX
+from seg.infer.cases import masked, probable, saved
+from seg.infer.manual import Cleanup
+from seg.infer.probabilities import Views
 from seg.models.check import require_fit
 
 SIZE = (16, 16)
@@ -58,9 +60,14 @@ def half_bright(height, width):
     return picture
 
 
+def predicted(model, cases, size, classes, batch_size, threshold=0.5, cleanup=Cleanup()):  # noqa: B008
+    stream = probable(model, cases, classes, Views(size, batch_size=batch_size))
+    return masked(stream, threshold, cleanup)
+
+
 def masks(model, cases, **options):
     options = {"size": SIZE, "batch_size": 4, "classes": BINARY} | options
-    return [p.mask_HW for p in predict_cases(model, cases, **options)]
+    return [p.mask_HW for p in predicted(model, cases, **options)]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +117,7 @@ def five(case_of):
 
 
 def test_predictions_come_in_the_order_of_cases_and_slices(bright, five):
-    found = list(predict_cases(bright, five, SIZE, BINARY, batch_size=2))
+    found = list(predicted(bright, five, SIZE, BINARY, batch_size=2))
     assert [(p.case, p.slice) for p in found] == [(c, s) for c in five for s in c.slices]
     assert [p.slice.id for p in found] == ["b_0", "b_1", "a_0", "c_0", "c_1"]
     for prediction, size in zip(
@@ -135,12 +142,24 @@ def differs(a, b):
 
 
 def test_predictions_are_made_as_they_are_asked_for(bright, five):
-    """A file that is gone is met only when its batch is due."""
+    """A file that is gone is met only when its batch is due; a case comes when it is complete."""
     five[2].slices[1].image.unlink()
-    stream = predict_cases(bright, five, SIZE, BINARY, batch_size=2)
-    assert [next(stream).slice.id for _ in range(4)] == ["b_0", "b_1", "a_0", "c_0"]
+    stream = predicted(bright, five, SIZE, BINARY, batch_size=2)
+    assert [next(stream).slice.id for _ in range(3)] == ["b_0", "b_1", "a_0"]
     with pytest.raises(SegError, match="c_1_image.png"):
         next(stream)
+
+
+def test_the_masks_of_a_case_are_cleaned_together(bright, case_of):
+    """A spot in one slice is not the largest component of its case, but of another one."""
+    bars, spot = half_bright(16, 16), np.zeros((16, 16), np.uint8)
+    spot[4:6, 12:14] = 255
+    largest = Cleanup(largest_component=True)
+    cases = [case_of("a", bars, spot), case_of("b", spot)]
+    first, second, alone = masks(bright, cases, cleanup=largest)
+    np.testing.assert_array_equal(first, bars > 0)
+    assert not second.any()
+    np.testing.assert_array_equal(alone, spot > 0)
 
 
 def test_no_cases_give_no_predictions(bright):
@@ -153,7 +172,7 @@ def test_the_truth_is_that_of_the_file_above_the_mask_threshold(bright, tmp_path
     grey[:5], grey[5:10] = 100, 200
     cv2.imwrite(str(case.slices[0].mask), grey)
     truths = [
-        next(predict_cases(bright, [case], SIZE, Classes(threshold), batch_size=1)).truth_HW
+        next(predicted(bright, [case], SIZE, Classes(threshold), batch_size=1)).truth_HW
         for threshold in (0, 127.5)
     ]
     np.testing.assert_array_equal(truths[0], grey > 0)
@@ -210,7 +229,7 @@ def test_a_whole_cohort_is_predicted_slice_for_slice(cohort):
     """The logit turns at 0.401, between 102 and 103 of 255."""
     cases = folder.read(cohort, r"^(p\d+)_")
     model = weigher((32, 32), [200.0], -80.2)
-    for prediction in predict_cases(model, cases, (32, 32), BINARY, batch_size=5):
+    for prediction in predicted(model, cases, (32, 32), BINARY, batch_size=5):
         image = cv2.imread(str(prediction.slice.image), cv2.IMREAD_UNCHANGED)
         truth = cv2.imread(str(prediction.slice.mask), cv2.IMREAD_UNCHANGED)
         np.testing.assert_array_equal(prediction.mask_HW, image > 102)
@@ -219,7 +238,7 @@ def test_a_whole_cohort_is_predicted_slice_for_slice(cohort):
 
 def test_masks_are_saved_losslessly_as_0_and_255_at_the_original_size(bright, five, tmp_path):
     for prediction in saved(
-        predict_cases(bright, five, SIZE, BINARY, batch_size=2), tmp_path / "run", BINARY
+        predicted(bright, five, SIZE, BINARY, batch_size=2), tmp_path / "run", BINARY
     ):
         file = tmp_path / "run" / "predictions" / f"{prediction.slice.id}.png"
         np.testing.assert_array_equal(
@@ -228,15 +247,13 @@ def test_masks_are_saved_losslessly_as_0_and_255_at_the_original_size(bright, fi
 
 
 def test_an_overlay_is_saved_for_each_slice(bright, five, tmp_path):
-    ids = [
-        p.slice.id for p in saved(predict_cases(bright, five, SIZE, BINARY, 2), tmp_path, BINARY)
-    ]
+    ids = [p.slice.id for p in saved(predicted(bright, five, SIZE, BINARY, 2), tmp_path, BINARY)]
     assert sorted(path.stem for path in (tmp_path / "overlays").iterdir()) == sorted(ids)
 
 
 def test_an_overlay_of_a_large_image_has_a_pixel_for_each_of_its_pixels(bright, case_of, tmp_path):
     case = case_of("a", half_bright(260, 300))
-    list(saved(predict_cases(bright, [case], SIZE, BINARY, 1), tmp_path, BINARY))
+    list(saved(predicted(bright, [case], SIZE, BINARY, 1), tmp_path, BINARY))
     picture = cv2.imread(str(tmp_path / "overlays" / "a_0.png"))
     assert picture.shape == (260 + CAPTION_PX, 300, 3)
 
@@ -245,13 +262,13 @@ def test_an_overlay_keeps_the_colours_of_the_image(tmp_path, case_of):
     """Below the truth in the upper half, and with nothing predicted, the picture is bare."""
     orange = np.full((256, 260, 3), (0, 128, 255), np.uint8)
     nothing = weigher((16, 16), [0.0, 0.0, 0.0], -100.0)
-    list(saved(predict_cases(nothing, [case_of("a", orange)], SIZE, BINARY, 1), tmp_path, BINARY))
+    list(saved(predicted(nothing, [case_of("a", orange)], SIZE, BINARY, 1), tmp_path, BINARY))
     picture = cv2.imread(str(tmp_path / "overlays" / "a_0.png"))[CAPTION_PX:]
     assert (picture[128:] == (0, 128, 255)).all()
 
 
 def test_saving_passes_every_prediction_on_unchanged_and_one_at_a_time(bright, five, tmp_path):
-    predictions = list(predict_cases(bright, five, SIZE, BINARY, batch_size=5))
+    predictions = list(predicted(bright, five, SIZE, BINARY, batch_size=5))
     stream = saved(predictions, tmp_path, BINARY)
     assert next(stream) is predictions[0]
     assert [path.name for path in (tmp_path / "predictions").iterdir()] == ["b_0.png"]
@@ -287,7 +304,7 @@ def labelled(tmp_path):
 def test_a_pixel_is_of_the_class_with_the_largest_logit(labelled):
     """The logits 0, 100 g - 25 and 200 g - 100 cross at g = 0.25 and 0.75."""
     case, picture = labelled
-    (found,) = predict_cases(sorter((32, 48)), [case], (32, 48), ORGANS, 1)
+    (found,) = predicted(sorter((32, 48)), [case], (32, 48), ORGANS, 1)
     assert found.mask_HW.dtype == found.truth_HW.dtype == np.uint8
     np.testing.assert_array_equal(found.mask_HW, np.select([picture > 191, picture > 63], [2, 1]))
     assert np.unique(found.truth_HW[:16]).tolist() == [1]
@@ -308,7 +325,7 @@ def test_the_probabilities_of_each_class_not_the_choices_are_brought_to_the_orig
         pixels = np.tile(np.repeat([0, 255], 8).astype(np.uint8), (16, 1))
         cv2.imwrite(str(tmp_path / f"{name}.png"), pixels)
     case = Case("a", (Slice("a", tmp_path / "image.png", tmp_path / "mask.png"),))
-    (found,) = predict_cases(model, [case], (2, 2), Classes(127, {"x": 255, "y": 9}), 1)
+    (found,) = predicted(model, [case], (2, 2), Classes(127, {"x": 255, "y": 9}), 1)
     # The weight of the right pixel at (i + 0.5) / 16 of the width is 2 of that less 0.5, in 0..1;
     # class 1 is chosen where both shares of 0.6 are below 0.4, from 1/3 to 2/3.
     weight = np.clip((np.arange(16) + 0.5) / 8 - 0.5, 0, 1)
@@ -321,9 +338,7 @@ def test_two_logits_predict_what_one_does(classes, bright, five):
     inputs = keras.Input((*SIZE, 1))
     zero_and_z = keras.layers.Concatenate()([0 * inputs, bright(inputs)])
     two = keras.Model(inputs, zero_and_z)
-    pairs = zip(
-        *(predict_cases(model, five, SIZE, classes, 4) for model in (bright, two)), strict=True
-    )
+    pairs = zip(*(predicted(model, five, SIZE, classes, 4) for model in (bright, two)), strict=True)
     for one, other in pairs:
         assert other.mask_HW.dtype == bool
         np.testing.assert_array_equal(other.mask_HW, one.mask_HW)
@@ -337,7 +352,7 @@ def test_masks_are_saved_with_the_values_of_their_labels_and_read_back_as_truth(
     classes = Classes(127, dict(zip(("liver", "tumour"), values, strict=True)))
     truth = np.array([[0, values[0]], [values[1], 0]], np.uint16)
     cv2.imwrite(str(case.slices[0].mask), np.kron(truth, np.ones((16, 24), np.uint16)))
-    (found,) = saved(predict_cases(sorter(), [case], SIZE, classes, 1), tmp_path, classes)
+    (found,) = saved(predicted(sorter(), [case], SIZE, classes, 1), tmp_path, classes)
     file = tmp_path / "predictions" / "a.png"
     stored = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
     assert stored.dtype == (np.uint8 if max(values) < 256 else np.uint16)

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from seg.contracts import Case, Classes, Prediction, Slice
-from seg.figures.confusion import OUTCOMES, confusion_sheet
-from seg.figures.pictures import CAPTION_PX, GAP_PX, PANEL_PX
+from seg.figures.confusion import OUTCOMES
+from seg.figures.contact import Example, contact_sheet
+from seg.figures.panels import GAP_PX, PANEL_PX
+from seg.figures.pictures import Style
 from seg.infer.hardest import Hardest
 
 BINARY = Classes(127.5)
@@ -41,16 +43,18 @@ def watched(*predictions):
 
 def drawn(hardest, tmp_path, *cases, classes=BINARY):
     """Return the picture of cases, named as their patients, with Dice 0.5."""
-    path = tmp_path / "figures" / "worst_best.png"
+    path = tmp_path / "figures" / "contact_sheet.png"
     hardest.draw({"worst": [(case, case, 0.5) for case in cases]}, path, classes)
     return cv2.imread(str(path))[..., ::-1]
 
 
-def sheet_of(*slices, several=False):
-    """Return the picture of slices: case, name, and its outcomes as a row of digits."""
-    rows = [(case, name, np.array([list(digits)], np.uint8)) for case, name, digits in slices]
-    panels = [(np.zeros((*row.shape, 1)), row, case, name, 0.5) for case, name, row in rows]
-    return confusion_sheet({"worst": panels}, several)
+def sheet_of(*slices, names=(), style=Style()):  # noqa: B008
+    """Return the picture of slices: case, name, and truth and mask as rows of digits."""
+    examples = []
+    for case, name, *rows in slices:
+        truth_HW, mask_HW = (np.array([list(row)], np.uint8) for row in rows)
+        examples.append(Example(case, name, 0.5, np.zeros((*truth_HW.shape, 1)), truth_HW, mask_HW))
+    return contact_sheet({"worst": examples}, names, style)
 
 
 def test_watching_passes_every_prediction_on_unchanged_and_one_at_a_time(hand_made):
@@ -70,19 +74,19 @@ def test_the_slice_with_the_most_wrong_pixels_is_drawn(hand_made, tmp_path):
     """One, three (two false positives, a false negative) and two wrong pixels."""
     rows = ("11110", "11111"), ("01100", "10101"), ("11000", "00000")
     picture = drawn(watched(hand_made("a", *rows)), tmp_path, "a")
-    np.testing.assert_array_equal(picture, sheet_of(("a", "a_1", "23102")))
+    np.testing.assert_array_equal(picture, sheet_of(("a", "a_1", *rows[1])))
 
 
 def test_of_a_case_without_an_error_the_largest_target_is_drawn(hand_made, tmp_path):
     rows = ("0100", "0100"), ("0111", "0111"), ("0011", "0011"), ("0000", "0000")
     picture = drawn(watched(hand_made("a", *rows)), tmp_path, "a")
-    np.testing.assert_array_equal(picture, sheet_of(("a", "a_1", "0111")))
+    np.testing.assert_array_equal(picture, sheet_of(("a", "a_1", *rows[1])))
 
 
 def test_one_wrong_pixel_outdoes_a_large_target(hand_made, tmp_path):
     rows = ("1111", "1111"), ("0000", "0001")
     picture = drawn(watched(hand_made("a", *rows)), tmp_path, "a")
-    np.testing.assert_array_equal(picture, sheet_of(("a", "a_1", "0002")))
+    np.testing.assert_array_equal(picture, sheet_of(("a", "a_1", *rows[1])))
 
 
 def test_of_slices_equally_wrong_the_largest_target_is_drawn_and_then_the_first(
@@ -90,7 +94,7 @@ def test_of_slices_equally_wrong_the_largest_target_is_drawn_and_then_the_first(
 ):
     rows = ("0001", "0000"), ("1100", "1000"), ("0011", "0001")
     picture = drawn(watched(hand_made("a", *rows)), tmp_path, "a")
-    np.testing.assert_array_equal(picture, sheet_of(("a", "a_1", "1300")))
+    np.testing.assert_array_equal(picture, sheet_of(("a", "a_1", *rows[1])))
 
 
 def test_cases_of_one_name_are_told_apart_by_their_patients(hand_made, tmp_path):
@@ -100,7 +104,7 @@ def test_cases_of_one_name_are_told_apart_by_their_patients(hand_made, tmp_path)
     hardest = watched([other, one])
     path = tmp_path / "a.png"
     hardest.draw({"worst": [("a_b", "a", 0.5), ("a_b", "a_b", 0.5)]}, path, BINARY)
-    wanted = sheet_of(("a_b", "a_0", "30"), ("a_b", "a_b_0", "33"))
+    wanted = sheet_of(("a_b", "a_0", "10", "00"), ("a_b", "a_b_0", "11", "00"))
     np.testing.assert_array_equal(cv2.imread(str(path))[..., ::-1], wanted)
 
 
@@ -108,7 +112,7 @@ def test_cases_whose_slices_alternate_stay_apart(hand_made, tmp_path):
     first = hand_made("a", ("1100", "0100"), ("1100", "0000"))
     second = hand_made("b", ("0011", "1100"), ("0011", "0001"))
     alternating = [p for pair in zip(first, second, strict=True) for p in pair]
-    wanted = sheet_of(("b", "b_0", "2233"), ("a", "a_1", "3300"))
+    wanted = sheet_of(("b", "b_0", "0011", "1100"), ("a", "a_1", "1100", "0000"))
     np.testing.assert_array_equal(drawn(watched(alternating), tmp_path, "b", "a"), wanted)
 
 
@@ -117,7 +121,8 @@ def test_a_wrong_class_is_wrong(hand_made, tmp_path):
     rows = ("1200", "1000"), ("1210", "1120")
     hardest = watched(hand_made("a", *rows, dtype=np.uint8))
     picture = drawn(hardest, tmp_path, "a", classes=ORGANS)
-    np.testing.assert_array_equal(picture, sheet_of(("a", "a_1", "1440"), several=True))
+    wanted = sheet_of(("a", "a_1", *rows[1]), names=["liver", "tumour"])
+    np.testing.assert_array_equal(picture, wanted)
 
 
 def test_a_picture_is_of_the_image_in_its_colours(tmp_path):
@@ -129,10 +134,23 @@ def test_a_picture_is_of_the_image_in_its_colours(tmp_path):
     truth_HW[: PANEL_PX // 2] = True
     missed = Prediction(Case("a", (slice_,)), slice_, truth_HW, np.zeros_like(truth_HW))
     picture = drawn(watched([missed]), tmp_path, "a")
-    panel = picture[5 * CAPTION_PX + GAP_PX :, GAP_PX:][:PANEL_PX, :PANEL_PX]
+    row, step = picture[-PANEL_PX - GAP_PX : -GAP_PX, :-GAP_PX], PANEL_PX + GAP_PX
+    image, truth, prediction, errors = (
+        row[:, row.shape[1] - (4 - i) * step + GAP_PX :][:, :PANEL_PX] for i in range(4)
+    )
     half = PANEL_PX // 2
-    assert (panel[half:] == (255, 128, 0)).all()
-    assert (panel[0] == OUTCOMES[3][1]).all()
+    for bare in (image, prediction, truth[half:], errors[half:]):
+        assert (bare == (255, 128, 0)).all()
+    assert (truth[0] == Style().truth(1)).all()
+    assert (errors[0] == OUTCOMES[3][1]).all()
+
+
+def test_the_masks_are_drawn_in_the_style_asked_for(hand_made, tmp_path):
+    style, path = Style(["#123456"], outline_px=0, opacity=0.5), tmp_path / "a.png"
+    hardest = watched(hand_made("a", ("0110", "0011")))
+    hardest.draw({"worst": [("a", "a", 0.5)]}, path, BINARY, style)
+    wanted = sheet_of(("a", "a_0", "0110", "0011"), style=style)
+    np.testing.assert_array_equal(cv2.imread(str(path))[..., ::-1], wanted)
 
 
 def test_without_a_case_no_picture_is_written(tmp_path):

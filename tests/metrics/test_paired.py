@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from seg import evaluate
+from seg.contracts import Scores
 from seg.metrics.paired import differences, holm, interval, pairs, per_patient, signed_rank_p
 
 NAN = math.nan
@@ -46,7 +47,7 @@ def test_one_run_alone_has_the_mean_and_interval_that_its_summary_says():
     scores = drawn(0, n=30, runs=1)
     rows = [
         {"case": case, "patient": patient, "truth_px": 1, "predicted_px": 1}
-        | dict.fromkeys(("dice", "iou", "sensitivity", "specificity", "precision"), value)
+        | dict.fromkeys(Scores.names(), value)
         for (case, patient), value in scores["a"].items()
     ]
     summary = evaluate.summarize(rows, "test")
@@ -156,7 +157,7 @@ def test_differences_are_b_minus_a_over_patients_not_cases():
     found = differences(scores)
     assert found["patients"] == 3
     assert found["mean_difference"] == pytest.approx(0.2 / 3)
-    assert (found["b_better"], found["equal"], found["b_worse"]) == (1, 1, 1)
+    assert (found["b_higher"], found["equal"], found["b_lower"]) == (1, 1, 1)
     assert found["p"] == enumerated_p([0.3, -0.1])
 
 
@@ -187,7 +188,7 @@ def test_the_other_way_round_the_signs_are_turned(seed):
     assert back["mean_difference"] == pytest.approx(-there["mean_difference"])
     assert (back["ci_low"], back["ci_high"]) == pytest.approx((-there["ci_high"], -there["ci_low"]))
     assert back["p"] == pytest.approx(there["p"])
-    assert (back["b_better"], back["b_worse"]) == (there["b_worse"], there["b_better"])
+    assert (back["b_higher"], back["b_lower"]) == (there["b_lower"], there["b_higher"])
     assert back["defined_in_a_only"] == there["defined_in_b_only"]
 
 

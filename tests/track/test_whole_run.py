@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -96,7 +95,7 @@ def test_what_a_person_needs_to_judge_and_repeat_is_there(told, run, server):
         *("figures", "predictions", "overlays", "images"),
     }
     pictures = {file.path for file in client.list_artifacts(id_, "figures")}
-    assert "figures/worst_best.png" in pictures
+    assert "figures/contact_sheet.png" in pictures
     assert {each.tags[0].value for each in run.inputs.dataset_inputs} == {"train", "valid", "test"}
     note = run.data.tags["mlflow.note.content"]
     assert note == (told[1] / "report.md").read_text()
@@ -125,22 +124,6 @@ def test_the_model_loads_in_a_process_without_this_package(told, run, tmp_path, 
     wanted = keras.saving.load_model(told[1] / "model.keras").predict(images, verbose=0)
     for name in ("keras", "pyfunc"):
         np.testing.assert_array_equal(np.load(tmp_path / f"{name}.npy"), wanted)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not program or not driver:
-        pytest.skip("no chromium with chromedriver on this machine")
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1700,2600"):
-        options.add_argument(word)
-    service = webdriver.ChromeService(executable_path=driver)
-    browser = webdriver.Chrome(options=options, service=service)
-    yield browser
-    browser.quit()
 
 
 def shown(browser, *texts):

@@ -1,0 +1,175 @@
+"""How masks are made of probabilities, chosen on the validation patients and on no others.
+
+Axes: S slices, H height, W width.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+
+from seg.contracts import Prediction, Slice
+from seg.infer.cases import Probable, chosen_class
+from seg.infer.cleanup import cleaned
+from seg.infer.manual import Cleanup
+from seg.metrics.cases import Confusion, confusion, of_counts
+from seg.metrics.paired import per_patient
+
+HALF = 0.5
+THRESHOLDS = tuple(n / 20 for n in range(1, 20))
+MIN_SIZES = (0.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+
+T = TypeVar("T", bound=Hashable)
+Packed = tuple[Slice, tuple[int, ...], bytes]
+
+
+@dataclass(frozen=True)
+class Options:
+    """From what is chosen; what is given has one option, and the first is taken where all are even.
+
+    Attributes:
+        thresholds: of the foreground's probability; of several classes none counts.
+        fill_holes: see `Cleanup`.
+        min_sizes: see `Cleanup`.
+        largest_component: see `Cleanup`.
+    """
+
+    thresholds: tuple[float, ...] = tuple(sorted(THRESHOLDS, key=lambda t: abs(t - HALF)))
+    fill_holes: tuple[bool, ...] = (False, True)
+    min_sizes: tuple[float, ...] = MIN_SIZES
+    largest_component: tuple[bool, ...] = (False, True)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen, and what it is worth.
+
+    Attributes:
+        threshold: of the foreground's probability.
+        cleanup: of the masks.
+        dice: mean over the validation patients.
+        plain: the same with a threshold of 0.5 and without cleanup.
+    """
+
+    threshold: float
+    cleanup: Cleanup
+    dice: float
+    plain: float
+
+
+def choose(kept: Kept, options: Options) -> Choice:
+    """Choose what gives the highest mean Dice of the validation patients.
+
+    First the threshold; then whether holes are filled; then which components stay: to try all
+    combinations would fit a handful of patients better than any other.
+    """
+    by_threshold = kept.by_threshold()
+    threshold = _best(options.thresholds, by_threshold)
+    holes = [Cleanup(fill_holes=fill) for fill in options.fill_holes]
+    filled = _best(holes, kept.by_cleanup(threshold, holes))
+    parts = [
+        replace(filled, min_size=size, largest_component=largest)
+        for largest in options.largest_component
+        for size in options.min_sizes
+        if not (largest and size and len(options.min_sizes) > 1)
+    ]
+    by_parts = kept.by_cleanup(threshold, parts)
+    cleanup = _best(parts, by_parts)
+    return Choice(threshold, cleanup, by_parts[cleanup], by_threshold[HALF])
+
+
+def _best(options: Sequence[T], dice: Mapping[T, float]) -> T:
+    """Return the first option with the highest Dice, the first of all where none is defined."""
+    return max(options, key=lambda option: -1 if math.isnan(dice[option]) else dice[option])
+
+
+class Kept:
+    """Validation cases with what a model thinks of them, two bytes per pixel, compressed.
+
+    Args:
+        stream: case by case.
+        thresholds: at which masks can be had, besides 0.5; of several classes none counts.
+    """
+
+    def __init__(self, stream: Iterable[Probable], thresholds: Iterable[float]) -> None:
+        """Take all of the stream."""
+        self.thresholds = sorted({*thresholds, HALF})
+        self.cases = [
+            (case, [self._packed(member) for member in members])
+            for case, members in groupby(stream, key=lambda member: member.case)
+        ]
+
+    def _packed(self, member: Probable) -> Packed:
+        """Keep of each pixel how many thresholds its probability reaches, or its class."""
+        found_HW = chosen_class(member.p_HWN, HALF)
+        self.several, self.n_classes = found_HW.dtype != bool, max(1, member.p_HWN.shape[-1] - 1)
+        if not self.several:
+            # As float32, which is what a probability is compared with.
+            steps = np.array(self.thresholds, np.float32)
+            found_HW = np.digitize(member.p_HWN[..., -1], steps)
+        both_2HW = np.stack([member.truth_HW, found_HW]).astype(np.uint8)
+        return member.slice, both_2HW.shape, zlib.compress(both_2HW.tobytes(), level=1)
+
+    def predictions(self, threshold: float, cleanup: Cleanup) -> Iterator[Prediction]:
+        """Return the masks of a threshold, cleaned."""
+        for case, members in self.cases:
+            pairs = [_unpacked(member) for member in members]
+            masks = [self._mask(found_HW, threshold) for _, found_HW in pairs]
+            masks = cleaned(masks, cleanup, case.spacing_mm)
+            for (slice_, *_), (truth_HW, _), mask_HW in zip(members, pairs, masks, strict=True):
+                truth_HW = truth_HW if self.several else truth_HW > 0
+                yield Prediction(case, slice_, truth_HW, mask_HW)
+
+    def by_threshold(self) -> dict[float, float]:
+        """Return the Dice for each threshold, without cleanup."""
+        rows = defaultdict(list)
+        for case, packed in self.cases:
+            members = [_unpacked(member) for member in packed]
+            for threshold in self.thresholds:
+                pairs = [(truth, self._mask(found, threshold)) for truth, found in members]
+                rows[threshold] += [(case.patient, dice) for dice in self._dice(pairs)]
+        return {threshold: _mean(rows[threshold]) for threshold in self.thresholds}
+
+    def by_cleanup(self, threshold: float, cleanups: Sequence[Cleanup]) -> dict[Cleanup, float]:
+        """Return the Dice for each way to clean the masks of a threshold."""
+        rows = defaultdict(list)
+        for case, packed in self.cases:
+            members = [_unpacked(member) for member in packed]
+            masks = [self._mask(found, threshold) for _, found in members]
+            for cleanup in cleanups:
+                found = cleaned(masks, cleanup, case.spacing_mm)
+                pairs = [(truth, mask) for (truth, _), mask in zip(members, found, strict=True)]
+                rows[cleanup] += [(case.patient, dice) for dice in self._dice(pairs)]
+        return {cleanup: _mean(rows[cleanup]) for cleanup in cleanups}
+
+    def _mask(self, found_HW: np.ndarray, threshold: float) -> np.ndarray:
+        return found_HW if self.several else found_HW > self.thresholds.index(threshold)
+
+    def _dice(self, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> list[float]:
+        """Return the Dice of a case, of its truths and masks, for each class."""
+        counts = [Confusion()] * self.n_classes
+        for truth_HW, mask_HW in pairs:
+            for i in range(self.n_classes):
+                counts[i] += confusion(truth_HW == i + 1, mask_HW == i + 1)
+        return [of_counts(counted).dice for counted in counts]
+
+
+def _unpacked(member: Packed) -> np.ndarray:
+    """Return truth and levels, or classes."""
+    _, shape, packed = member
+    return np.frombuffer(zlib.decompress(packed), np.uint8).reshape(shape)
+
+
+def _mean(rows: Sequence[tuple[str, float]]) -> float:
+    """Average over patients the mean of their defined values."""
+    patients, values = zip(*rows, strict=True)
+    table = pd.DataFrame({"dice": values}, index=pd.Index(patients, name="patient"))
+    return float(per_patient(table)["dice"].mean())
