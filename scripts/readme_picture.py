@@ -13,12 +13,16 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from seg.figures.contact import LINE_PX
+from seg.figures.panels import GAP_PX, PANEL_PX
+
 WIDTH_PX = 768
 
 
 def main(run: Path, described: Path, docs: Path) -> None:
-    """Write docs/phantom.png and docs/augmented.png."""
+    """Write docs/phantom.png, docs/contact_sheet.jpg and docs/augmented.png."""
     cv2.imwrite(str(docs / "phantom.png"), results(run))
+    cv2.imwrite(str(docs / "contact_sheet.jpg"), _wide(first_of_each(run), 900))
     samples = cv2.imread(str(described / "describe" / "samples_augmented.png"))
     cv2.imwrite(str(docs / "augmented.png"), _wide(samples[: samples.shape[0] // 3], 1200))
 
@@ -34,6 +38,17 @@ def results(run: Path) -> np.ndarray:
         cv2.resize(plot, (round(plot.shape[1] * height / plot.shape[0]), height)) for plot in plots
     ]
     return np.vstack([_wide(np.hstack(overlays)), _wide(np.hstack(plots))])
+
+
+def first_of_each(run: Path) -> np.ndarray:
+    """Cut the legend, and of the best, median and worst cases the first, out of a whole sheet."""
+    sheet = cv2.imread(str(run / "figures" / "contact_sheet.png"))
+    title_px, row_px = 2 * LINE_PX, PANEL_PX + GAP_PX
+    parts, y = [sheet[:LINE_PX]], LINE_PX
+    for cases in (3, 2, 3):
+        parts.append(sheet[y : y + title_px + row_px])
+        y += title_px + cases * row_px
+    return np.vstack([*parts, sheet[-GAP_PX:]])
 
 
 def _wide(row: np.ndarray, width_px: int = WIDTH_PX) -> np.ndarray:

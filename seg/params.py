@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
@@ -26,6 +27,7 @@ OF_TRAINING = {
     "epochs": "trainer.epochs",
     "precision": "trainer.precision",
 }
+UNSENT = ("_sd", "_median", "_undefined")
 UNSEEN = ("dataset.root", "dataset.source", "dataset.image_size", "paths.", "tracking.", "hydra.")
 
 
@@ -39,6 +41,18 @@ def label(cfg: DictConfig) -> str:
     if stages == {"summary"}:
         return f"{cfg.model.name} summary"
     return f"{cfg.dataset.name} {cfg.model.name} {cfg.loss.name}"
+
+
+def scores(results: Mapping[str, float]) -> dict[str, float]:
+    """Return what of summary.json is sent: all of Dice, of other scores mean and interval if any.
+
+    The page of a run draws a chart for each; the file has the rest.
+    """
+    return {
+        name: value
+        for name, value in results.items()
+        if "/dice" in name or not (name.endswith(UNSENT) or math.isnan(value))
+    }
 
 
 def shown(

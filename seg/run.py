@@ -97,7 +97,7 @@ def run(cfg: DictConfig, folder: Path, job: Job = Job()) -> float:  # noqa: B008
             rerun.warn_of_differences(cfg.rerun, was, tags, data)
         results = stages.run(cfg, model, splits, folder, tracker, checkpoint, _callbacks(job))
         runfolder.write_json(folder / "summary.json", results)
-        tracker.metrics(results)
+        tracker.metrics(params.scores(results))
         leaks = splits.leaks if splits else ()
         strata = stages.strata(folder)
         text = report.report(job.overrides, results, data, tags, leaks, strata)

@@ -65,11 +65,11 @@ def dice(summary: Summary, side: str) -> list[Estimate]:
 
 
 def scores(summary: Summary, side: str) -> Table:
-    """Return a row per score of a side, then one for the Dice of each class; see `dice`."""
+    """Return a row per score of a side that some case defines, then the Dice of each class."""
     rows = []
     for name in Scores.names():
         key = f"{side}/{name}"
-        if key in summary:
+        if name == "dice" or summary.get(key) is not None:
             found = _estimate(summary, key, name)
             rest = [number(summary[f"{key}_{what}"], name) for what in ("median", "sd")]
             undefined = exact(summary[f"{key}_undefined"])
@@ -98,9 +98,9 @@ def strata(rows: Sequence[Row]) -> Table:
 
 
 def cases(rows: Sequence[Row]) -> Table:
-    """Return the rows of cases.csv; an empty cell is an undefined score."""
-    head = list(rows[0]) if rows else []
-    cells = [[_cell(name, text) for name, text in row.items()] for row in rows]
+    """Return the rows of cases.csv; an empty cell is an undefined score, an empty column goes."""
+    head = [name for name in (rows[0] if rows else []) if any(row[name] for row in rows)]
+    cells = [[_cell(name, row[name]) for name in head] for row in rows]
     return Table([label(name) for name in head], cells, sum(name in WORDS for name in head))
 
 

@@ -141,7 +141,7 @@ def test_what_a_run_says_is_text_never_markup(finished):
 
 
 def test_every_case_has_a_row_in_the_order_of_cases_csv(finished):
-    rows = [row for row in Read(page.write(finished)).cells if len(row) == 17]
+    rows = [row for row in Read(page.write(finished)).cells if len(row) > 12]
     head, *cases = rows
     assert [row[0] for row in cases] == [*(f"p{i}" for i in range(1, 8)), "<b>", "NA"]
     dice, hd95 = head.index("dice"), head.index("hd95 (mm)")

@@ -36,7 +36,7 @@ def slices(tmp_path, cohort):
             shutil.copy(path, folder / f"100{number}_spleen_{patient}.png")
 
 
-def test_commands_of_one_run_work(readme_runs, command, tmp_path, slices, tiny):
+def test_commands_of_one_run_work(readme_runs, readme_words, command, tmp_path, slices, tiny):
     """The sweep of models is run by test_run.py."""
     done = command(*tiny)
     trained = done.stdout.splitlines()[-1]
@@ -53,6 +53,13 @@ def test_commands_of_one_run_work(readme_runs, command, tmp_path, slices, tiny):
         done = command(*arguments, *options)
         assert done.returncode == 0, done.stderr
         assert (tmp_path / done.stdout.splitlines()[-1] / "cases.csv").exists()
+    (words,) = readme_words("predict")
+    shutil.copytree(tmp_path / "data" / "spleen" / "images", tmp_path / "new_slices")
+    words = [word.replace("outputs/phantom/unet/TIME-ID", trained) for word in words]
+    done = command(*words, module="predict")
+    assert (done.returncode, done.stdout) == (0, "masks\n"), done.stderr
+    given, masks = (tmp_path / folder for folder in ("new_slices", "masks/masks"))
+    assert {path.name for path in masks.iterdir()} == {path.name for path in given.iterdir()}
 
 
 def test_an_earlier_run_again_and_both_compared(readme_runs, readme_words, command, tmp_path, tiny):

@@ -32,7 +32,7 @@ def test_distances_are_in_millimetres_and_as_counts_told_with_two_digits():
     far = {"hd95_mm": 12.345, "hd95_mm_ci_low": 7, "hd95_mm_ci_high": 20.25}
     table = tables.scores(summary(**far), "test")
     assert row(table, "hd95 (mm)")[:2] == ["12.35", "7.00 to 20.25"]
-    assert row(table, "lesion false positives")[0] == "0.2"
+    assert row(table, "lesion false positives")[0] == "0.25"
 
 
 def test_what_is_undefined_says_so():

@@ -29,7 +29,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 
-from seg.track import find
+from seg.track import find, serving
 from seg.track.journal import Event, Journal
 from seg.track.sender import Unanswered
 
@@ -212,17 +212,22 @@ class Store:
         client, experiment_id = self._client, self._journal.receipts[0]["experiment_id"]
         found = self._logged_model()
         known = found or client.create_logged_model(experiment_id, "model", self._run_id)
+        file = self._journal.run_folder / event["file"]
+        about = Model(known.artifact_location, self._run_id, model_id=known.model_id)
         with tempfile.TemporaryDirectory() as folder:
             home = Path(folder, "model")
             home.mkdir()
             mlflow.keras.save_model(
-                _File(self._journal.run_folder / event["file"]),
+                _File(file),
                 str(home),
-                mlflow_model=Model(known.artifact_location, self._run_id, model_id=known.model_id),
+                mlflow_model=about,
                 signature=ModelSignature(_schema(event["inputs"]), _schema(event["outputs"])),
                 input_example=_ramp(event["inputs"]),
                 pip_requirements=event["requirements"],
             )
+            if serving.modules(file):  # any other is served where this package is not installed
+                about.flavors["python_function"]["loader_module"] = serving.__name__
+                about.save(str(home / "MLmodel"))
             client.log_model_artifacts(known.model_id, str(home))
         client.finalize_logged_model(known.model_id, "READY")
         if not client.get_run(self._run_id).outputs.model_outputs:

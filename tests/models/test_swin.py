@@ -31,6 +31,13 @@ def test_attention_stays_between_the_cuts(shift: int, cuts: list[int]) -> None:
         np.testing.assert_array_equal(moved_HW(attention, 12, row, column), expected_HW)
 
 
+def test_windows_are_moved_in_training_as_they_are_afterwards() -> None:
+    attention = WindowAttention(heads=1, window=4, shift=2)
+    qkv_BHWC = np.random.default_rng(0).random((2, 8, 12, 6), dtype=np.float32)
+    answers = [np.asarray(attention(qkv_BHWC, training=training)) for training in (True, False)]
+    np.testing.assert_allclose(*answers, atol=1e-6)
+
+
 def test_attention_equals_softmax_by_hand() -> None:
     """One window, one head: softmax(q k / sqrt(D) + bias of the offset) v, in a loop."""
     attention = WindowAttention(heads=1, window=2)
