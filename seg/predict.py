@@ -6,7 +6,7 @@ import csv
 import logging
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,8 +35,11 @@ def main(cfg: DictConfig) -> None:
     """Validate, predict file by file, print the folder."""
     cfg = validate_prediction(cfg)
     out = Path(cfg.output)
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+    # The log of an earlier try, which was refused, is no result.
+    if out.is_file() or (out.is_dir() and any(file.name != "run.log" for file in out.iterdir())):
         raise SegError(f"output: {out} is not empty; name a new folder")
+    if out.resolve().is_relative_to(Path(cfg.input).expanduser().resolve()):
+        raise SegError(f"output: {out} lies in the input, {cfg.input}; name a folder elsewhere")
     out.mkdir(parents=True, exist_ok=True)
     with runfolder.logged(out):
         n_bad = predict(cfg, out)
@@ -78,18 +81,22 @@ def predict(cfg: DictConfig, out: Path) -> int:
         task = bar.add_task("predicting", total=len(sources))
         table = csv.DictWriter(file, COLUMNS)
         table.writeheader()
+        table.writerows(_refused(problems))
         for batch in inputs.batches(sources, cfg.batch_size):
             rows, bad = _predicted(batch, members, Wanted(out, kinds, style))
-            table.writerows(rows)
+            table.writerows([*rows, *_refused(bad)])
             file.flush()
             problems |= bad
             bar.advance(task, len(batch))
-        table.writerows({"input": path, "problem": why} for path, why in problems.items())
     for path, problem in problems.items():
         log.warning("%s: %s", path, problem)
     n_good = len(sources) - len(problems.keys() & {source.path for source in sources})
     log.info("%d of %d files are predicted", n_good, n_good + len(problems))
     return len(problems)
+
+
+def _refused(problems: Mapping[Path, str]) -> list[dict[str, object]]:
+    return [{"input": path, "problem": why} for path, why in problems.items()]
 
 
 def _predicted(
@@ -101,7 +108,7 @@ def _predicted(
     loaded, problems = inputs.load_all(batch, members[0].manual)
     try:
         rows = outputs.predict(loaded, members, wanted)
-    except (SegError, OSError) as error:
+    except (SegError, OSError, ValueError, MemoryError) as error:
         if len(loaded) == 1:
             path = loaded[0][0].path
             return [], problems | {path: str(error).removeprefix(f"{path}: ")}
@@ -156,9 +163,10 @@ def _members(cfg: DictConfig, out: Path) -> list[Member]:
 
 def register() -> None:
     """Make the YAML files known to Hydra, not their folder: in it model= is a choice of model/."""
-    for group, name in ((None, "predict"), ("infer", "default"), ("overlay", "default")):
-        node = OmegaConf.load(Path(conf_dir(), group or "", f"{name}.yaml"))
-        ConfigStore.instance().store(name=name, node=node, group=group)
+    node = OmegaConf.load(Path(conf_dir(), "predict.yaml"))
+    for group in ("infer", "overlay"):
+        node[group] = OmegaConf.load(Path(conf_dir(), group, "default.yaml"))
+    ConfigStore.instance().store(name="predict", node=node)
 
 
 if __name__ == "__main__":

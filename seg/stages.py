@@ -17,7 +17,7 @@ from seg import describe, evaluate, parts, reproduce, runfolder, summary, train,
 from seg.augment.geometry import Flip
 from seg.build import build
 from seg.config import classes, image_size
-from seg.contracts import Augment, Case, Prediction, Splits
+from seg.contracts import Augment, Case, Prediction, SegError, Splits
 from seg.data import cache, digest, images, pipeline, prepared
 from seg.data import split as splitting
 from seg.figures import plots
@@ -83,20 +83,20 @@ def run(
     if "describe" in stages:
         results |= _describe(cfg, splits, augment, folder)
     if "train" in stages:
+        known = _manual(cfg, splits.train, augment)
+        settings.flipping(OmegaConf.to_object(cfg.infer), known)  # as is a flip never learned
         results |= fit(cfg, model, splits, augment, folder, tracker, callbacks)
         plots.curves(folder / "history.csv", results["best/epoch"], folder / "figures")
         model = files.drop_training_state(folder / "model.keras")
-        known = _manual(cfg, splits.train, augment)
-        if splits.valid:
-            known, scores = _validate(cfg, model, splits.valid, known)
-            results |= scores
+        known, scores = _validate(cfg, model, splits.valid, known)
+        results |= scores
         manual.write(known, folder / "model.keras")
         results |= known.told()
         if cfg.tracking.log_model:
             tracker.model(model, folder / "model.keras", reproduce.requirements())
     if {"evaluate", "infer"} & stages:
         if "train" not in stages:
-            known = _known(cfg, checkpoint, splits.train)
+            known = _known(cfg, checkpoint, splits.test)
             results |= known.told()
         results |= _test(cfg, model, splits.test, known, folder, tracker)
     return results
@@ -153,43 +153,58 @@ def fit(
 def _manual(cfg: DictConfig, learned: tuple[Case, ...], augment: Augment | None) -> Manual:
     """Say of a model that has learned from some cases how it is used, before anything is chosen."""
     slices = [slice_ for case in learned for slice_ in case.slices]
-    recipe = prepared.recipe_of(learned)
+    recipe, channels = prepared.made_of(learned)
     return Manual(
         image_size(cfg),
         cfg.dataset.channels,
         classes(cfg).labels,
         images.largest(slice_.image for slice_ in slices) if slices else None,
         stacked=any(len(case.slices) > 1 for case in learned),
-        measured=all(case.spacing_mm for case in learned),
+        sequences=channels if "plane" in recipe.get("raw", ()) else 1,
         raw=recipe.get("raw"),
         prepare=recipe.get("prepare"),
         flips=tuple(t.axis for t in getattr(augment, "spatial", ()) if isinstance(t, Flip)),
     )
 
 
-def _known(cfg: DictConfig, checkpoint: Path, learned: tuple[Case, ...]) -> Manual:
-    """Return how a checkpoint is used: by its own manual, but what the config says."""
+def _known(cfg: DictConfig, checkpoint: Path, cases: tuple[Case, ...]) -> Manual:
+    """Return how a checkpoint is used on cases: by its own manual, but what the config says."""
     known = manual.read(checkpoint)
     if known is None:
         log.warning("checkpoint: says nothing of its use; its threshold is 0.5 unless you say more")
-        known = _manual(cfg, learned, None)
+        known = _manual(cfg, (), None)
+    elif {**known.labels} != {**classes(cfg).labels}:
+        raise SegError(
+            f"dataset.labels must be what the checkpoint has learned, {known.labels or 'null'}. "
+            f"Received: {cfg.dataset.labels or 'null'}"
+        )
+    intensity = (prepared.made_of(cases)[0].get("prepare") or {}).get("intensity")
+    learned = (known.prepare or {}).get("intensity")
+    if intensity and learned and intensity != learned:
+        log.warning(
+            "checkpoint: has learned from images of dataset.prepare.intensity=%s, and these are of "
+            "%s: its scores will be too low",
+            *(learned, intensity),
+        )
     return settings.told(replace(known, size=image_size(cfg)), OmegaConf.to_object(cfg.infer))
 
 
 def _validate(
     cfg: DictConfig, model: keras.Model, cases: tuple[Case, ...], known: Manual
 ) -> tuple[Manual, dict[str, float]]:
-    """Choose how masks are made, and score the validation patients so."""
+    """Choose how masks are made, and score the validation patients so; of none, nothing."""
     infer = OmegaConf.to_object(cfg.infer)
+    if not cases:
+        return settings.told(known, infer), {}
     known, choice, predictions = settings.settled(
         model, cases, classes(cfg), known, infer, cfg.trainer.batch_size
     )
+    summary = evaluate.summarize(_scored(cfg, predictions), "val")
     log.info(
         "validation: Dice %.4f by %s; %.4f by a threshold of 0.5 alone",
-        *(choice.dice, known.said(), choice.plain),
+        *(summary["val/dice"], known.said(), choice.plain),
     )
-    rows = _scored(cfg, predictions)
-    return known, evaluate.summarize(rows, "val") | {"val/dice_plain": choice.plain}
+    return known, summary | {"val/dice_plain": choice.plain}
 
 
 def _style(cfg: DictConfig) -> Style:

@@ -42,7 +42,7 @@ def trained(tmp_path):
     def save(turn=0.5, size=(16, 16), name="model", weight=200.0, **known):
         file = tmp_path / f"{name}.keras"
         formula(size, weight, -weight * turn).save(file)
-        about = {"channels": 1, "labels": {}, "seen": size, "stacked": True, "measured": True}
+        about = {"channels": 1, "labels": {}, "seen": size, "stacked": True}
         write(Manual(size=size, **about | known), file)
         return file
 
@@ -203,6 +203,70 @@ def test_models_of_other_classes_do_not_predict_together(trained, predict, tmp_p
         predict(f"[{trained()},{other}]", tmp_path / "in")
 
 
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"raw": VOLUMES | {"plane": "coronal"}, "prepare": WINDOW}, "same plane.*coronal"),
+        ({}, "same plane of volumes, or from pictures.*pictures"),
+        (
+            {
+                "raw": VOLUMES,
+                "prepare": WINDOW,
+                "cleanup": Cleanup(min_size=9.0, unit="px"),
+            },
+            "one unit.*mm3, px",
+        ),
+    ],
+)
+def test_models_that_look_at_volumes_in_other_ways_do_not_predict_together(
+    other, said, trained, predict, tmp_path
+):
+    pictures(tmp_path / "in", n=1)
+    cleanup = Cleanup(min_size=9.0, unit="mm3")
+    first = trained(raw=VOLUMES, prepare=WINDOW, cleanup=cleanup)
+    with pytest.raises(SegError, match=f"model: all must.*{said}"):
+        predict(f"[{first},{trained(name='other', **other)}]", tmp_path / "in")
+
+
+def test_one_volume_is_not_what_a_model_of_several_wants(trained, predict, tmp_path, volumes):
+    affine = volumes.affine_of("LPS", (1, 1, 3))
+    volumes.save_nifti(tmp_path / "in" / "v.nii.gz", np.ones((16, 16, 3)), affine, "int16")
+    failed, out = predict(trained(raw=VOLUMES, prepare=WINDOW, sequences=3), tmp_path / "in")
+    assert failed == 1
+    assert "has learned from 3 of each case" in table(out)["problem"].iloc[0]
+
+
+def test_a_size_in_mm3_is_no_number_of_pixels(trained, predict, tmp_path):
+    pictures(tmp_path / "in", n=2)
+    model = trained(stacked=False, cleanup=Cleanup(min_size=9.0, unit="mm3"))
+    failed, out = predict(model, tmp_path / "in")
+    assert failed == 2
+    assert "chosen in mm3, and the spacing is unknown" in table(out)["problem"].iloc[0]
+    failed, _ = predict(model, tmp_path / "in", "infer.min_size=9", out="given")
+    assert failed == 0
+
+
+def test_a_picture_with_several_pages_is_not_taken_for_its_first(trained, predict, tmp_path):
+    (tmp_path / "in").mkdir()
+    cv2.imwritemulti(str(tmp_path / "in" / "a.tif"), [np.zeros((16, 16), np.uint8)] * 3)
+    failed, out = predict(trained(), tmp_path / "in")
+    assert failed == 1
+    assert "has several pages" in table(out)["problem"].iloc[0]
+
+
+def test_colours_become_grey_as_the_preparation_of_training_made_them(trained, predict, tmp_path):
+    """Learned from colour files read as grey: pure red is 0.299, which is not bright."""
+    red = np.zeros((16, 16, 3), np.uint8)
+    red[:8, :, 2] = 255
+    (tmp_path / "in").mkdir()
+    cv2.imwrite(str(tmp_path / "in" / "a.png"), red)
+    stored = WINDOW | {"intensity": {"_target_": "seg.data.intensity.AsStored"}}
+    for turn, found in ((0.25, 128), (0.35, 0)):
+        model = trained(turn, raw={"channels": 1}, prepare=stored, name=f"m{found}")
+        _, out = predict(model, tmp_path / "in", out=f"out{found}")
+        assert (grey(out / "masks" / "a.png") > 0).sum() == found
+
+
 def test_what_was_chosen_on_validation_is_done_unless_something_else_is_given(
     trained, predict, tmp_path, volumes
 ):
@@ -284,7 +348,7 @@ def test_several_classes_have_their_labels_values_and_a_probability_each(predict
     layer.set_weights([np.array([0.0, 100, 200]).reshape(1, 1, 1, 3), np.array([0.0, -25, -100])])
     model.save(tmp_path / "m.keras")
     labels = {"liver": 3, "tumour": 200}
-    write(Manual((16, 16), 1, labels, (16, 16), False, False), tmp_path / "m.keras")
+    write(Manual((16, 16), 1, labels, (16, 16), stacked=False), tmp_path / "m.keras")
     made = pictures(tmp_path / "in", n=1)
     kinds = "write=[masks,overlays,probabilities]"
     _, out = predict(tmp_path / "m.keras", tmp_path / "in", kinds)
@@ -316,6 +380,7 @@ def test_the_overlay_of_a_volume_shows_slices_with_what_was_found(
         (["model=m.keras", "input=in", "output=out"], "model: no file"),
         (["model=m", "input=nowhere", "output=out"], "input: nowhere is no picture"),
         (["model=m", "input=in", "output=in"], "output: in is not empty"),
+        (["model=m", "input=in", "output=in/out"], "output: in/out lies in the input"),
         (["model=m", "input=in", "output=out", "infer.treshold=1"], "did you mean infer.threshold"),
         (["model=m", "input=in", "output=out", "infer.threshold=2"], "infer.threshold must be"),
         (["model=m", "input=in", "output=out", "overlay.opacity=2"], "overlay.opacity is 2"),

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from seg.contracts import SegError
 from seg.infer import manual
 
 SIDES = {"train": ("p000", "p001", "p002"), "valid": ("p003",), "test": ("p004", "p005")}
@@ -78,7 +79,7 @@ def test_the_test_side_is_closed_from_the_split_to_the_last_choice(divided, expe
     opened = [(str(path), mode) for path, mode in OPENED]
     tested = [i for i, (path, _) in enumerate(opened) if f"{divided}/test/" in path]
     split = opened.index((str(folder / "splits.json"), "w"))
-    chosen = opened.index((str(folder / "model.keras"), "r+"))
+    chosen = opened.index((str(folder / "model.tmp.keras"), "r+"))
     assert split < chosen
     assert any(i < split for i in tested)
     assert not any(split < i < chosen for i in tested)
@@ -105,11 +106,32 @@ def test_what_was_chosen_on_validation_is_how_test_patients_are_masked(experimen
     assert json.loads((plain / "summary.json").read_text())["infer/threshold"] == 0.95
 
 
+def test_without_validation_nothing_is_chosen_and_what_is_given_counts(experiment):
+    words = ("dataset.fractions=[0.7,0,0.3]", "trainer.monitor=train/loss", "infer.threshold=0.3")
+    _, folder = experiment("stages=[train]", *words, "infer.min_size=77")
+    known = manual.read(folder / "model.keras")
+    assert (known.threshold, known.cleanup.min_size, known.flipped) == (0.3, 77, False)
+
+
+def test_a_bare_model_is_not_scored_under_other_names(experiment, tmp_path):
+    classes = ("dataset.reader.classes=2", "model.classes=3", "stages=[train]")
+    _, folder = experiment(*classes, "dataset.labels={organ:1,spine:2}")
+    shutil.copy(folder / "model.keras", tmp_path / "bare.keras")
+    words = ("dataset.reader.classes=2", f"checkpoint={tmp_path}/bare.keras", "stages=[evaluate]")
+    with pytest.raises(SegError, match="dataset.labels must be what the checkpoint has learned"):
+        experiment(*words, "dataset.labels={organ:2,spine:1}")
+
+
+def test_flips_that_were_never_learned_are_refused_before_the_training(experiment):
+    with pytest.raises(SegError, match="infer.tta=true"):
+        experiment("stages=[train]", "augment=off", "infer.tta=true", "trainer.epochs=1000")
+
+
 def test_the_manual_says_what_the_model_has_learned_from(experiment):
     _, folder = experiment("stages=[train]", "augment.flip_vertical=null")
     known = manual.read(folder / "model.keras")
     assert (known.size, known.channels, known.seen) == ((32, 32), 1, (32, 32))
-    assert (known.stacked, known.measured, known.of_volumes) == (True, True, False)
+    assert (known.stacked, known.sequences, known.of_volumes) == (True, 1, False)
     assert known.flips == ("horizontal",)
     _, off = experiment("stages=[train]", "augment=off", "infer.threshold=0.4", "infer.min_size=0")
     told = manual.read(off / "model.keras")

@@ -62,6 +62,12 @@ def read(root: str | Path, patient_pattern: str | None) -> list[Case]:
     return cases
 
 
+def natural(text: str) -> list[tuple[int, str]]:
+    """Sort key in which 2 comes before 10."""
+    parts = re.split(r"(\d+)", text)
+    return [(int(part), part) if part.isdecimal() else (-1, part) for part in parts]
+
+
 def _sides(root: Path) -> list[tuple[str | None, Path]]:
     """Return the sides of a ready-made split and their folders, or the flat folder itself."""
     folders = sorted(path for path in root.iterdir() if path.is_dir() and path.name in SIDES)
@@ -106,7 +112,7 @@ def _pairs(folder: Path) -> list[tuple[str, Path, Path]]:
                 f"{folder / (other + 's')} ({len(lonely)} such); add what is missing "
                 "or take the file away"
             )
-    return [(name, images[name], masks[name]) for name in sorted(images)]
+    return [(name, images[name], masks[name]) for name in sorted(images, key=natural)]
 
 
 def _by_name(folder: Path) -> dict[str, Path]:

@@ -14,6 +14,8 @@ from PIL import Image
 
 from seg.contracts import Classes, SegError
 
+# Sizes are read by Pillow, which refuses large headers; OpenCV decodes, and has its own limit.
+Image.MAX_IMAGE_PIXELS = None
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 FULL_SCALE = 65535
 UNKNOWN = 255
@@ -39,11 +41,22 @@ def read_pixels(path: Path) -> np.ndarray:
         SegError: as `read_image`.
     """
     pixels = _decode(path)
+    if path.suffix.lower().startswith(".tif") and cv2.imcount(str(path)) > 1:
+        raise SegError(f"{path}: has several pages; give each slice a file of its own")
     return pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
 
 def as_image(pixels: np.ndarray, channels: int) -> np.ndarray:
-    """Bring uint8 or uint16 pixels, grey HW or HW1 or RGB HWC, to what `read_image` returns."""
+    """Bring uint8 or uint16 pixels, grey HW or HW1 or RGB HWC, to what `read_image` returns.
+
+    Raises:
+        SegError: the pixels are others.
+    """
+    if pixels.dtype not in (np.uint8, np.uint16) or pixels.shape[2:] not in ((), (1,), (3,)):
+        raise SegError(
+            f"a picture has 1 or 3 channels of 8- or 16-bit integers. Received: {pixels.dtype}, "
+            f"{' x '.join(map(str, pixels.shape))}; such a volume must be prepared"
+        )
     if pixels.ndim == 3 and pixels.shape[-1] == 1:
         pixels = pixels[..., 0]
     grey = pixels.ndim == 2

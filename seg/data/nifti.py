@@ -123,8 +123,11 @@ def write(path: Path, slices_SHW: np.ndarray, back: np.ndarray, source: Path) ->
     """Write slices as a volume in the grid of the one that they were read from."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".part-{path.name}")
-    volume.write_like(aside, orientations.apply_orientation(slices_SHW, back), source)
-    aside.rename(path)
+    try:
+        volume.write_like(aside, orientations.apply_orientation(slices_SHW, back), source)
+        aside.rename(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def turns(path: Path, affine: np.ndarray, plane: str) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from seg.contracts import SegError, Source, case_name
-from seg.data.folder import SIDES
+from seg.data.folder import SIDES, natural
 from seg.data.prepared import is_prepared
 
 Key = tuple[str, str, str | None]
@@ -49,7 +49,7 @@ def pair(
     usual = Counter(frozenset(files) for files in images.values()).most_common(1)[0][0]
     sides = Counter(key[:2] for key in {*images, *labels})
     cases = []
-    for key in sorted({*images, *labels}, key=lambda key: [_natural(part or "") for part in key]):
+    for key in sorted({*images, *labels}, key=lambda key: [natural(part or "") for part in key]):
         patient, volume, side = key
         if sides[patient, volume] > 1:  # slices of one name would overwrite each other
             volume = f"{volume}_{side}".strip("_")
@@ -231,13 +231,7 @@ def _mismatch(
 
 
 def _ordered(files: dict[str, Path]) -> tuple[Path, ...]:
-    return tuple(files[part] for part in sorted(files, key=_natural))
-
-
-def _natural(text: str) -> list[tuple[int, str]]:
-    """Sort key in which 2 comes before 10."""
-    parts = re.split(r"(\d+)", text)
-    return [(int(part), part) if part.isdecimal() else (-1, part) for part in parts]
+    return tuple(files[part] for part in sorted(files, key=natural))
 
 
 def _safe(text: str) -> str:

@@ -80,11 +80,16 @@ def _prepared(root: Path) -> list[Path]:
     return [root] if is_prepared(root) else sorted(filter(is_prepared, root.glob("prepared-*")))
 
 
-def recipe_of(cases: Sequence[Case]) -> Mapping[str, Any]:
-    """Return the recipe that cases were prepared with, nothing where they were not."""
+def made_of(cases: Sequence[Case]) -> tuple[Mapping[str, Any], int]:
+    """Return the recipe that cases were prepared with, and the channels of their sources.
+
+    Nothing and 1 where they were not prepared.
+    """
     homes = {slice_.image.parents[1] for case in cases for slice_ in case.slices}
-    found = [_description(home)["recipe"] for home in homes if is_prepared(home)]
-    return _complete(found[0]) if found else {}
+    for home in filter(is_prepared, homes):
+        table = pd.read_csv(home / MANIFEST, usecols=["channels"])
+        return _complete(_description(home)["recipe"]), int(table["channels"].max())
+    return {}, 1
 
 
 def is_prepared(folder: Path) -> bool:

@@ -11,6 +11,7 @@ from itertools import combinations
 import numpy as np
 
 from seg.contracts import Case, SegError, Splits
+from seg.data.folder import natural
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ def by_patient(
     cases = sorted(cases, key=lambda case: (case.name, case.side or ""))
     ready_made = bool(cases) and cases[0].side is not None
     if ready_made and fold is not None:
-        _set_sides_aside(cases)
+        cases = _sides_set_aside(cases)
     if ready_made and fold is None:
         side_of = [case.side for case in cases]
     else:
@@ -157,8 +158,8 @@ def as_json(splits: Splits) -> dict[str, object]:
     return {**sides, "leaks": list(splits.leaks)}
 
 
-def _set_sides_aside(cases: Sequence[Case]) -> None:
-    """Say that folds join the ready-made sides, on each of which slice ids are unique."""
+def _sides_set_aside(cases: Sequence[Case]) -> list[Case]:
+    """Join the ready-made sides, on each of which slice ids are unique, and cases torn by them."""
     times = Counter(slice_.id for case in cases for slice_ in case.slices)
     twice = sorted(name for name, n in times.items() if n > 1)
     if twice:
@@ -168,6 +169,12 @@ def _set_sides_aside(cases: Sequence[Case]) -> None:
             "dataset.fold=null to use the split"
         )
     log.info("dataset.fold: the ready-made split is set aside, all patients are drawn anew")
+    whole: dict[tuple[str, str], Case] = {}
+    for case in cases:
+        known = whole.get((case.name, case.patient), replace(case, slices=()))
+        slices = sorted(known.slices + case.slices, key=lambda slice_: natural(slice_.id))
+        whole[case.name, case.patient] = replace(known, slices=tuple(slices))
+    return list(whole.values())
 
 
 def _largest_first(cases: Sequence[Case]) -> list[str]:

@@ -87,7 +87,7 @@ def _read(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return finite voxels, of the stored type where `dtype` is None, and the affine in mm."""
     try:
-        with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as stream:
+        with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as stream:
             kind = nib.Nifti2Image if b"\x1c" in stream.read(4) else nib.Nifti1Image
             stream.seek(0)
             image = kind.from_stream(stream)

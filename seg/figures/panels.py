@@ -16,7 +16,7 @@ WHITE = (255, 255, 255)
 CAPTION_PX = 18
 FONT, FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.4
 LEFT_PX, WORD_GAP_PX = 3, 12
-SMALLEST_PX = 256
+SMALLEST_PX, LARGEST_PX = 256, 4096
 PANEL_PX, GAP_PX = 256, 8
 
 
@@ -27,8 +27,9 @@ def rgb(image_HWC: np.ndarray) -> np.ndarray:
 
 
 def enlarged(picture: np.ndarray) -> np.ndarray:
-    """Repeat the pixels of a small picture until both sides have SMALLEST_PX or more."""
+    """Repeat the pixels of a small picture until both sides have SMALLEST_PX or one LARGEST_PX."""
     times = -(-SMALLEST_PX // min(picture.shape[:2]))
+    times = max(1, min(times, LARGEST_PX // max(picture.shape[:2])))
     return picture.repeat(times, axis=0).repeat(times, axis=1)
 
 

@@ -99,12 +99,20 @@ def write_png(path: Path, picture: np.ndarray) -> None:
     """Write a grey HW or RGB HWC uint8 picture, making its folder.
 
     Raises:
-        OSError: the file could not be written.
+        OSError: the file could not be written, and is not there.
+        ValueError: the picture is larger than a PNG.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     bgr = picture if picture.ndim == 2 else picture[..., ::-1]
-    encoded = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL])[1]
-    encoded.tofile(path)
+    done, encoded = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL])
+    if not done:
+        raise ValueError(f"{path}: a picture of {bgr.shape} is none that PNG can hold")
+    aside = path.with_name(f".part-{path.name}")
+    try:
+        encoded.tofile(aside)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def triptych(

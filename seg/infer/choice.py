@@ -55,25 +55,26 @@ class Choice:
     Attributes:
         threshold: of the foreground's probability.
         cleanup: of the masks.
-        dice: mean over the validation patients.
-        plain: the same with a threshold of 0.5 and without cleanup.
+        value: mean over the validation patients of their Dice, which is 1 where neither is
+            anything true nor predicted: each option is judged by all of them.
+        plain: their Dice, where it is defined, with a threshold of 0.5 and without cleanup.
     """
 
     threshold: float
     cleanup: Cleanup
-    dice: float
+    value: float
     plain: float
 
 
 def choose(kept: Kept, options: Options) -> Choice:
-    """Choose what gives the highest mean Dice of the validation patients.
+    """Choose what is worth most, see `Choice.value`.
 
     First the threshold; then whether holes are filled; then which components stay: to try all
     combinations would fit a handful of patients better than any other.
     """
     by_threshold = kept.by_threshold()
     threshold = _best(options.thresholds, by_threshold)
-    holes = [Cleanup(fill_holes=fill) for fill in options.fill_holes]
+    holes = [Cleanup(fill_holes=fill, unit=kept.unit) for fill in options.fill_holes]
     filled = _best(holes, kept.by_cleanup(threshold, holes))
     parts = [
         replace(filled, min_size=size, largest_component=largest)
@@ -83,12 +84,13 @@ def choose(kept: Kept, options: Options) -> Choice:
     ]
     by_parts = kept.by_cleanup(threshold, parts)
     cleanup = _best(parts, by_parts)
-    return Choice(threshold, cleanup, by_parts[cleanup], by_threshold[HALF])
+    named = cleanup if cleanup.min_size else replace(cleanup, unit="")
+    return Choice(threshold, named, by_parts[cleanup], kept.plain())
 
 
 def _best(options: Sequence[T], dice: Mapping[T, float]) -> T:
-    """Return the first option with the highest Dice, the first of all where none is defined."""
-    return max(options, key=lambda option: -1 if math.isnan(dice[option]) else dice[option])
+    """Return the first option with the highest value."""
+    return max(options, key=dice.__getitem__)
 
 
 class Kept:
@@ -106,6 +108,7 @@ class Kept:
             (case, [self._packed(member) for member in members])
             for case, members in groupby(stream, key=lambda member: member.case)
         ]
+        self.unit = "mm3" if all(case.spacing_mm for case, _ in self.cases) else "px"
 
     def _packed(self, member: Probable) -> Packed:
         """Keep of each pixel how many thresholds its probability reaches, or its class."""
@@ -128,18 +131,27 @@ class Kept:
                 truth_HW = truth_HW if self.several else truth_HW > 0
                 yield Prediction(case, slice_, truth_HW, mask_HW)
 
+    def plain(self) -> float:
+        """Return the mean Dice where it is defined, by a threshold of 0.5 without cleanup."""
+        rows = []
+        for case, packed in self.cases:
+            members = [_unpacked(member) for member in packed]
+            pairs = [(truth, self._mask(found, HALF)) for truth, found in members]
+            rows += [(case.patient, dice) for dice in self._dice(pairs)]
+        return _mean(rows)
+
     def by_threshold(self) -> dict[float, float]:
-        """Return the Dice for each threshold, without cleanup."""
+        """Return the value of each threshold, without cleanup."""
         rows = defaultdict(list)
         for case, packed in self.cases:
             members = [_unpacked(member) for member in packed]
             for threshold in self.thresholds:
                 pairs = [(truth, self._mask(found, threshold)) for truth, found in members]
-                rows[threshold] += [(case.patient, dice) for dice in self._dice(pairs)]
+                rows[threshold] += [(case.patient, dice) for dice in self._dice(pairs, 1.0)]
         return {threshold: _mean(rows[threshold]) for threshold in self.thresholds}
 
     def by_cleanup(self, threshold: float, cleanups: Sequence[Cleanup]) -> dict[Cleanup, float]:
-        """Return the Dice for each way to clean the masks of a threshold."""
+        """Return the value of each way to clean the masks of a threshold."""
         rows = defaultdict(list)
         for case, packed in self.cases:
             members = [_unpacked(member) for member in packed]
@@ -147,19 +159,22 @@ class Kept:
             for cleanup in cleanups:
                 found = cleaned(masks, cleanup, case.spacing_mm)
                 pairs = [(truth, mask) for (truth, _), mask in zip(members, found, strict=True)]
-                rows[cleanup] += [(case.patient, dice) for dice in self._dice(pairs)]
+                rows[cleanup] += [(case.patient, dice) for dice in self._dice(pairs, 1.0)]
         return {cleanup: _mean(rows[cleanup]) for cleanup in cleanups}
 
     def _mask(self, found_HW: np.ndarray, threshold: float) -> np.ndarray:
         return found_HW if self.several else found_HW > self.thresholds.index(threshold)
 
-    def _dice(self, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> list[float]:
-        """Return the Dice of a case, of its truths and masks, for each class."""
+    def _dice(
+        self, pairs: Iterable[tuple[np.ndarray, np.ndarray]], empty: float = math.nan
+    ) -> list[float]:
+        """Return the Dice of a case, of its truths and masks, for each class; `empty` of 0 / 0."""
         counts = [Confusion()] * self.n_classes
         for truth_HW, mask_HW in pairs:
             for i in range(self.n_classes):
                 counts[i] += confusion(truth_HW == i + 1, mask_HW == i + 1)
-        return [of_counts(counted).dice for counted in counts]
+        found = [of_counts(counted).dice for counted in counts]
+        return [empty if math.isnan(dice) else dice for dice in found]
 
 
 def _unpacked(member: Packed) -> np.ndarray:

@@ -11,6 +11,7 @@ from math import prod
 import numpy as np
 from scipy import ndimage
 
+from seg.contracts import SegError
 from seg.infer.manual import Cleanup
 
 
@@ -26,11 +27,21 @@ def cleaned(
     Args:
         masks: HW of each slice, bool, or index of each pixel's class, 0 the background.
         cleanup: what is done.
-        spacing_mm: distance of slices, rows and columns; None: the smallest size is in pixels.
+        spacing_mm: distance of slices, rows and columns; None where unknown.
+
+    Raises:
+        SegError: the smallest size is one in mm3, and the spacing is unknown.
     """
-    if cleanup == Cleanup() or len({mask.shape for mask in masks}) > 1:
+    if cleanup.min_size and cleanup.unit == "mm3" and spacing_mm is None:
+        raise SegError(
+            f"infer.min_size={cleanup.min_size:g} was chosen in mm3, and the spacing is unknown "
+            "here; give infer.min_size=0, or as many pixels"
+        )
+    does = cleanup.fill_holes or cleanup.min_size or cleanup.largest_component
+    if not does or len({mask.shape for mask in masks}) > 1:
         return masks
-    mask_SHW, voxel = np.stack(masks), prod(spacing_mm or (1,))
+    voxel = 1 if cleanup.unit == "px" else prod(spacing_mm or (1,))
+    mask_SHW = np.stack(masks)
     clean_SHW = np.zeros_like(mask_SHW)
     for index, box in enumerate(ndimage.find_objects(mask_SHW.astype(np.uint8)), start=1):
         if box is None:

@@ -128,8 +128,13 @@ def load(source: Input, manual: Manual) -> Loaded:
             f"{source.path}: is a volume, and the model has learned from pictures, so that nothing "
             "says which of its intensities are black and white; give pictures made as those were"
         )
+    if manual.sequences > 1:
+        raise SegError(
+            f"{source.path}: is one volume, and the model has learned from {manual.sequences} of "
+            "each case; prepare them as pictures, see dataset.source"
+        )
     scan, back = nifti.read(source.path, manual.raw["plane"], manual.raw["time_point"])
-    ending = _ending(source.path)
+    ending = _ending(source.path).lower()
 
     def write(path: Path, slices_SHW: np.ndarray) -> Path:
         file = path.with_name(path.name + ending)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -20,13 +21,15 @@ class Cleanup:
 
     Attributes:
         fill_holes: background that the mask encloses becomes part of it.
-        min_size: smaller components go; in mm3, or in pixels where the spacing is unknown.
+        min_size: smaller components go.
         largest_component: only the largest stays.
+        unit: of min_size, "mm3" or "px"; empty: mm3 of a case whose spacing is known, else px.
     """
 
     fill_holes: bool = False
     min_size: float = 0.0
     largest_component: bool = False
+    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Manual:
         seen: largest height and width, in pixels, of the images that it has learned from; None
             where that is not known.
         stacked: whether it has learned from cases of several slices.
-        measured: whether their spacing was known, so that sizes are in mm3.
+        sequences: how many volumes its images are made of.
         raw: format of the publisher's files, as `dataset.raw`; None where it learned from pictures
             as they were.
         prepare: how slices became pictures, as `dataset.prepare`; None likewise.
@@ -55,7 +58,7 @@ class Manual:
     labels: Mapping[str, int]
     seen: tuple[int, int] | None
     stacked: bool
-    measured: bool
+    sequences: int = 1
     raw: Mapping[str, Any] | None = None
     prepare: Mapping[str, Any] | None = None
     flips: tuple[str, ...] = ()
@@ -70,16 +73,17 @@ class Manual:
 
     def told(self) -> dict[str, float]:
         """Return what was chosen, as numbers by name."""
-        values = {"threshold": self.threshold, **asdict(self.cleanup), "tta": self.flipped}
+        cleanup = {key: value for key, value in asdict(self.cleanup).items() if key != "unit"}
+        values = {"threshold": self.threshold, **cleanup, "tta": self.flipped}
         return {f"infer/{name}": float(value) for name, value in values.items()}
 
     def said(self) -> str:
         """Say in words what was chosen."""
         cleanup = self.cleanup
         words = {
-            f"threshold {self.threshold:g}": not self.labels,
+            f"threshold {self.threshold:g}": len(self.labels) < 2,
             "holes filled": cleanup.fill_holes,
-            f"components from {cleanup.min_size:g} {'mm3' if self.measured else 'pixels'} on": (
+            f"components from {cleanup.min_size:g} {cleanup.unit or 'mm3 or px'} on": (
                 cleanup.min_size > 0
             ),
             "the largest component": cleanup.largest_component,
@@ -94,9 +98,12 @@ class Manual:
 
 
 def write(manual: Manual, path: Path) -> None:
-    """Put a manual into a .keras file that has none."""
-    with zipfile.ZipFile(path, "a") as file:
+    """Put a manual into a .keras file that has none; a full disk leaves the file as it was."""
+    aside = path.with_suffix(".tmp.keras")
+    shutil.copy(path, aside)
+    with zipfile.ZipFile(aside, "a") as file:
         file.writestr(MEMBER, json.dumps(asdict(manual), indent=2))
+    aside.replace(path)
 
 
 def read(path: Path) -> Manual | None:

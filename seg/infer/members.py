@@ -19,6 +19,7 @@ import numpy as np
 from seg.build import build
 from seg.contracts import Scan, SegError
 from seg.data.images import as_image
+from seg.data.intensity import Percentiles
 from seg.data.recipe import Recipe
 from seg.infer.manual import Cleanup, Manual
 from seg.infer.probabilities import Views, probabilities
@@ -46,15 +47,23 @@ class Member:
         Raises:
             SegError: the scan has no contrast, or the preparation is no part of this package.
         """
+        manual = self.manual
         # What has learned from volumes takes pictures for slices that are prepared already.
-        if not self.manual.prepare or (self.manual.of_volumes and not is_volume):
+        if not manual.prepare or (manual.of_volumes and not is_volume):
             for image_HWC in scan.image_SHWC:
-                yield as_image(image_HWC, self.manual.channels)
+                yield as_image(image_HWC, manual.channels)
             return
-        recipe = _recipe(self.manual.prepare)
+        recipe = _recipe(manual.prepare)
+        if not is_volume:
+            if manual.stacked and isinstance(recipe.intensity, Percentiles):
+                raise SegError(
+                    "its intensities would be scaled between its own percentiles, and the model "
+                    "has learned from slices scaled between those of all slices of a case"
+                )
+            scan = Scan(as_image(scan.image_SHWC[0], manual.raw["channels"])[None], None)
         (low, high), size = recipe.bounds(scan), recipe.size(scan)
         for image_HWC in scan.image_SHWC:
-            yield as_image(recipe.image(image_HWC, low, high, size), self.manual.channels)
+            yield as_image(recipe.image(image_HWC, low, high, size), manual.channels)
 
     def probabilities(self, scans: Sequence[tuple[Scan, bool]]) -> Iterator[np.ndarray]:
         """Yield the probabilities HWN of each slice of some scans, at its own size.
@@ -87,20 +96,27 @@ def agreed(members: Sequence[Member], is_volume: bool = True) -> tuple[float, Cl
     """Return the mean of the members' thresholds, and the cleanup that all of them want.
 
     Raises:
-        SegError: they have learned other classes.
+        SegError: they have learned other classes, look at a volume in other planes, or have
+            chosen a smallest size in other units.
     """
     manuals = [member.manual for member in members]
-    for manual in manuals:
-        if manual.labels != manuals[0].labels:
-            raise SegError(
-                "model: all must have learned the same classes. Received: "
-                f"{dict(manuals[0].labels) or 'one'} and {dict(manual.labels) or 'one'}"
-            )
     wants = [member.manual.cleanup if is_volume else member.alone for member in members]
+    planes = [
+        (manual.raw["plane"], manual.raw["time_point"]) if manual.of_volumes else "pictures"
+        for manual in manuals
+    ]
+    for what, each in (
+        ("have learned the same classes", [dict(manual.labels) or "one" for manual in manuals]),
+        ("have learned from the same plane of volumes, or from pictures", planes),
+        ("have infer.min_size in one unit", [want.unit for want in wants if want.min_size]),
+    ):
+        if any(value != each[0] for value in each):
+            raise SegError(f"model: all must {what}. Received: {', '.join(map(str, each))}")
     return float(np.mean([manual.threshold for manual in manuals])), Cleanup(
         all(want.fill_holes for want in wants),
         min(want.min_size for want in wants),
         all(want.largest_component for want in wants),
+        wants[0].unit,
     )
 
 

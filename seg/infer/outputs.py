@@ -72,8 +72,7 @@ def _written(
     for p_HWN in islice(stream, len(scan.image_SHWC)):
         masks.append(chosen_class(p_HWN, threshold))
         kept += [p_HWN] if "probabilities" in wanted.kinds else []
-    spacing_mm = scan.spacing_mm if manual.measured else None
-    mask_SHW = np.stack(cleaned(masks, cleanup, spacing_mm)).astype(np.uint8)
+    mask_SHW = np.stack(cleaned(masks, cleanup, scan.spacing_mm)).astype(np.uint8)
     row: dict[str, object] = {"slices": len(mask_SHW), "target_px": np.count_nonzero(mask_SHW)}
     if scan.spacing_mm:
         row["target_ml"] = f"{row['target_px'] * prod(scan.spacing_mm) / 1000:.6g}"

@@ -77,7 +77,7 @@ def _looks(
     for start in range(0, len(shown), views.batch_size):
         batch = shown[start : start + views.batch_size]
         seen = [np.flip(image[_window(place, views)], axes) for image, place, axes in batch]
-        logits = predict(np.stack(seen).astype(np.float32) / FULL_SCALE)
+        logits = np.asarray(predict(np.stack(seen).astype(np.float32) / FULL_SCALE), np.float32)
         p_BHWN = expit(logits) if logits.shape[-1] == 1 else softmax(logits, axis=-1)
         for p_HWN, (_, _, axes) in zip(p_BHWN, batch, strict=True):
             yield np.flip(p_HWN, axes)

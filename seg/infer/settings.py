@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import keras
-import numpy as np
 
 from seg.config import Infer
 from seg.contracts import Case, Classes, Prediction, SegError
 from seg.infer.cases import probable
 from seg.infer.choice import HALF, MIN_SIZES, Choice, Kept, Options, choose
-from seg.infer.manual import Cleanup, Manual
+from seg.infer.manual import Manual
 from seg.infer.probabilities import Views
 
 AUTO = "auto"
@@ -45,8 +44,7 @@ def settled(
         chosen_from = options(infer, manual)
         kept = Kept(probable(model, cases, classes, shown), chosen_from.thresholds)
         found.append((flipped, kept, choose(kept, chosen_from)))
-    # The first where none is better, or where the Dice is undefined.
-    flipped, kept, choice = max(found, key=lambda each: np.nan_to_num(each[2].dice, nan=-1))
+    flipped, kept, choice = max(found, key=lambda each: each[2].value)
     masks = kept.predictions(choice.threshold, choice.cleanup)
     changed = {"threshold": choice.threshold, "cleanup": choice.cleanup, "flipped": flipped}
     return replace(manual, **changed), choice, masks
@@ -56,7 +54,7 @@ def options(infer: Infer, manual: Manual) -> Options:
     """Return from what is chosen on validation; what is given has one option."""
     every = Options()
     return Options(
-        thresholds=(HALF,) if manual.labels else _given(infer.threshold, every.thresholds),
+        thresholds=(HALF,) if len(manual.labels) > 1 else _given(infer.threshold, every.thresholds),
         fill_holes=_given(infer.fill_holes, every.fill_holes),
         min_sizes=_given(infer.min_size, MIN_SIZES),
         largest_component=_given(infer.largest_component, every.largest_component),
@@ -79,14 +77,14 @@ def flipping(infer: Infer, manual: Manual) -> tuple[bool, ...]:
 
 def told(manual: Manual, infer: Infer) -> Manual:
     """Return the manual with what is not "auto" put in its place."""
-    cleanup = {
-        key: getattr(manual.cleanup if value == AUTO else infer, key)
-        for key, value in vars(infer).items()
-        if hasattr(Cleanup, key)
-    }
+    given = {key: value for key, value in vars(infer).items() if value != AUTO}
+    cleanup = {key: given[key] for key in ("fill_holes", "largest_component") if key in given}
+    if "min_size" in given:
+        cleanup |= {"min_size": given["min_size"], "unit": ""}
     flipped = manual.flipped if infer.tta == AUTO else flipping(infer, manual)[0]
     threshold = manual.threshold if infer.threshold == AUTO else infer.threshold
-    return replace(manual, threshold=threshold, cleanup=Cleanup(**cleanup), flipped=flipped)
+    cleaned = replace(manual.cleanup, **cleanup)
+    return replace(manual, threshold=threshold, cleanup=cleaned, flipped=flipped)
 
 
 def views(manual: Manual, infer: Infer, batch_size: int) -> Views:

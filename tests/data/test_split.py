@@ -304,15 +304,22 @@ def test_folds_set_a_ready_made_split_aside_and_say_so(caplog):
         case("y", "train"),
     ]
     splits = [by_patient(cases, USUAL, 0, "error", fold, 3) for fold in range(3)]
-    tests = [[(c.patient, c.side) for c in split.test] for split in splits]
-    assert sorted(tests) == [
-        [("both", "test"), ("both", "train")],
-        [("x", "test")],
-        [("y", "train")],
-    ]
+    tests = [[c.patient for c in split.test] for split in splits]
+    assert sorted(tests) == [["both"], ["x"], ["y"]]
     assert [split.leaks for split in splits] == [()] * 3
     assert [record.levelno for record in caplog.records] == [logging.INFO] * 3
     assert "the ready-made split is set aside" in caplog.text
+
+
+def test_folds_put_a_volume_that_sides_have_torn_together_in_the_order_of_its_slices():
+    torn = [
+        Case("p", tuple(Slice(f"p_{i}", Path(), Path()) for i in numbers), side)
+        for side, numbers in (("train", (1, 3, 11)), ("test", (2, 10)))
+    ]
+    for fold in range(2):
+        splits = by_patient([*torn, case("q", "train")], USUAL, 0, fold=fold, folds=2)
+        (whole,) = [c for side in splits.sides().values() for c in side if c.patient == "p"]
+        assert [slice_.id for slice_ in whole.slices] == ["p_1", "p_2", "p_3", "p_10", "p_11"]
 
 
 def test_folds_do_not_join_slices_of_one_name(caplog):

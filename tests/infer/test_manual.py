@@ -1,6 +1,8 @@
 """Facts about `seg.infer.manual`: it comes back from a model's file, which stays a model."""
 
 import json
+import subprocess
+import sys
 import zipfile
 
 import keras
@@ -24,17 +26,17 @@ FULL = Manual(
     {"liver": 1, "tumour": 4},
     (512, 500),
     stacked=True,
-    measured=False,
+    sequences=2,
     raw={"plane": "axial", "time_point": None},
     prepare={"bits": 8},
     flips=("horizontal",),
     threshold=0.35,
-    cleanup=Cleanup(True, 30.0, True),
+    cleanup=Cleanup(True, 30.0, True, "px"),
     flipped=True,
 )
 
 
-@pytest.mark.parametrize("manual", [FULL, Manual((8, 8), 1, {}, None, False, False)])
+@pytest.mark.parametrize("manual", [FULL, Manual((8, 8), 1, {}, None, False)])
 def test_a_manual_comes_back_as_it_was(manual, file):
     write(manual, file)
     assert read(file) == manual
@@ -66,11 +68,26 @@ def test_a_manual_in_other_words_is_refused(file):
             read(other)
 
 
+def test_a_full_disk_leaves_the_model_as_it_was(file):
+    """A file may not grow beyond what the model has, so that its manual finds no room."""
+    before = file.read_bytes()
+    code = (
+        "import resource, signal, sys; from pathlib import Path\n"
+        "from seg.infer.manual import Manual, write\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before)}, {len(before)}))\n"
+        f"write(Manual((8, 8), 1, {{}}, None, False), Path({str(file)!r}))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "File too large" in ended.stderr
+    assert file.read_bytes() == before
+
+
 def test_what_was_chosen_is_said():
     assert FULL.said() == (
-        "holes filled, components from 30 pixels on, the largest component, mean over 2 flips"
+        "holes filled, components from 30 px on, the largest component, mean over 2 flips"
     )
-    assert Manual((8, 8), 1, {}, None, False, True, threshold=0.4).said() == "threshold 0.4"
+    assert Manual((8, 8), 1, {}, None, True, threshold=0.4).said() == "threshold 0.4"
     assert FULL.told() == {
         "infer/threshold": 0.35,
         "infer/fill_holes": 1.0,

@@ -17,10 +17,9 @@ CHOSEN = Manual(
     {},
     (64, 64),
     stacked=True,
-    measured=True,
     flips=("horizontal", "vertical"),
     threshold=0.3,
-    cleanup=Cleanup(True, 30.0, False),
+    cleanup=Cleanup(True, 30.0, False, "mm3"),
     flipped=True,
 )
 
@@ -33,9 +32,9 @@ def test_auto_keeps_what_was_chosen():
     ("given", "changed"),
     [
         ({"threshold": 0}, {"threshold": 0}),
-        ({"fill_holes": False}, {"cleanup": Cleanup(False, 30.0, False)}),
+        ({"fill_holes": False}, {"cleanup": Cleanup(False, 30.0, False, "mm3")}),
         ({"min_size": 0}, {"cleanup": Cleanup(True, 0, False)}),
-        ({"largest_component": True}, {"cleanup": Cleanup(True, 30.0, True)}),
+        ({"largest_component": True}, {"cleanup": Cleanup(True, 30.0, True, "mm3")}),
         ({"tta": False}, {"flipped": False}),
     ],
 )
@@ -55,7 +54,8 @@ def test_of_what_is_given_nothing_is_chosen():
 
 
 def test_several_classes_have_no_threshold_to_choose():
-    assert options(AUTO, replace(CHOSEN, labels={"a": 1})).thresholds == (0.5,)
+    assert options(AUTO, replace(CHOSEN, labels={"a": 1, "b": 2})).thresholds == (0.5,)
+    assert options(AUTO, replace(CHOSEN, labels={"a": 1})) == Options()
 
 
 def test_a_model_that_has_seen_no_flip_is_shown_none():
