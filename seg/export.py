@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import logging
 import os
 import shutil
@@ -59,7 +58,6 @@ def export(
             from seg.infer import manual
             from seg.models import deployed, saved
 
-            _import_its_layers(checkpoint.parent)
             model, known = saved.load(checkpoint), manual.read(checkpoint)
             trained_in = deployed.in_float32(model)
             size, scale = _size(checkpoint, model, known), verify.scale(known)
@@ -154,15 +152,6 @@ def _made(out: Path) -> Iterator[None]:
     except BaseException:
         shutil.rmtree(out)
         raise
-
-
-def _import_its_layers(folder: Path) -> None:
-    """Import the package of a run's model, since Keras finds only the layers of those."""
-    target = (_json_or_yaml(folder / "config.yaml").get("model") or {}).get("_target_")
-    try:
-        importlib.import_module(target.rpartition(".")[0]) if target else None
-    except ImportError as error:
-        raise SegError(f"{folder}: its model is of {target} ({error}); install that") from error
 
 
 def _size(checkpoint: Path, model: keras.Model, known: Manual | None) -> tuple[int, int]:
