@@ -118,8 +118,9 @@ def test_nothing_heavy_is_imported_at_the_top_of_the_command_line():
                 names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
             for name in set(names) - reached:
                 reached.add(name)
-                file = SEG.parent / f"{name.replace('.', '/')}.py"
-                queue += [file] if file.exists() else []
+                home = SEG.parent / name.replace(".", "/")
+                files = (home.with_suffix(".py"), home / "__init__.py")
+                queue += [file for file in files if file.exists()]
     roots = {name.split(".")[0] for name in reached}
     assert "hydra" in roots
     assert not roots & {"tensorflow", "keras", "mlflow", "matplotlib", "pandas", "scipy"}

@@ -53,6 +53,12 @@ def test_commands_of_one_run_work(readme_runs, readme_words, command, tmp_path, 
         done = command(*arguments, *options)
         assert done.returncode == 0, done.stderr
         assert (tmp_path / done.stdout.splitlines()[-1] / "cases.csv").exists()
+    (words,) = readme_words("export")
+    done = command(
+        *(word.replace("outputs/phantom/unet/TIME-ID", trained) for word in words), module="export"
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / done.stdout.splitlines()[-1] / "export.json").is_file()
     (words,) = readme_words("predict")
     shutil.copytree(tmp_path / "data" / "spleen" / "images", tmp_path / "new_slices")
     words = [word.replace("outputs/phantom/unet/TIME-ID", trained) for word in words]
