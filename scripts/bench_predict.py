@@ -19,10 +19,10 @@ import numpy as np
 
 from seg.figures.pictures import Style
 from seg.infer import inputs
-from seg.infer.manual import Cleanup, Manual
 from seg.infer.members import Member
 from seg.infer.outputs import Wanted, predict
 from seg.infer.probabilities import Views
+from seg.models.manual import Cleanup, Manual
 from seg.models.unet import unet
 
 PICTURES, SIDE, BATCH, ROUNDS = 24, 512, 8, 3

@@ -25,7 +25,7 @@ from seg.exported import formats
 if TYPE_CHECKING:
     import keras
 
-    from seg.infer.manual import Manual
+    from seg.models.manual import Manual
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +55,7 @@ def export(
         # Converters and runtimes write pages about themselves to standard error.
         with runfolder.stderr_to(Path(aside, "said")):
             from seg.exported import about, verify
-            from seg.infer import manual
-            from seg.models import deployed, saved
+            from seg.models import deployed, manual, saved
 
             model, known = saved.load(checkpoint), manual.read(checkpoint)
             trained_in = deployed.in_float32(model)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import keras
 
     from seg.contracts import Augment, Case, Splits
+    from seg.models.manual import Manual
     from seg.workers import Strategy
 
 log = logging.getLogger(__name__)
@@ -78,10 +79,16 @@ def model(cfg: DictConfig, stages: list[str], checkpoint: Path | None) -> keras.
 
 
 def _require_labels(cfg: DictConfig, checkpoint: Path) -> None:
-    """Refuse labels other than those that the run of a checkpoint has learned."""
-    if not (known := checkpoint.parent / "config.yaml").exists():
+    """Refuse labels other than those that a checkpoint has learned, as it or its run says."""
+    from seg.models import manual
+
+    known, config = manual.read(checkpoint), checkpoint.parent / "config.yaml"
+    if known:
+        learned = known.labels
+    elif config.exists():
+        learned = OmegaConf.select(OmegaConf.load(config), "dataset.labels")
+    else:
         return
-    learned = OmegaConf.select(OmegaConf.load(known), "dataset.labels")
     if dict(learned or {}) != dict(classes(cfg).labels):
         raise SegError(
             f"dataset.labels must be what the checkpoint has learned, {learned or 'null'}. "
@@ -160,6 +167,27 @@ def augment(cfg: DictConfig, model: keras.Model | None) -> Augment | None:
             f"sample is mixed with another of its batch. Received: {cfg.trainer.batch_size}"
         )
     return made
+
+
+def manual(cfg: DictConfig, learned: tuple[Case, ...], augment: Augment | None) -> Manual:
+    """Say of a model that has learned from some cases how it is used, before anything is chosen."""
+    from seg.augment.geometry import Flip
+    from seg.data import images, prepared
+    from seg.models.manual import Manual
+
+    slices = [slice_ for case in learned for slice_ in case.slices]
+    recipe, channels = prepared.made_of(learned)
+    return Manual(
+        image_size(cfg),
+        cfg.dataset.channels,
+        classes(cfg).labels,
+        images.largest(slice_.image for slice_ in slices) if slices else None,
+        stacked=any(len(case.slices) > 1 for case in learned),
+        sequences=channels if "plane" in recipe.get("raw", ()) else 1,
+        raw=recipe.get("raw"),
+        prepare=recipe.get("prepare"),
+        flips=tuple(t.axis for t in getattr(augment, "spatial", ()) if isinstance(t, Flip)),
+    )
 
 
 def find_checkpoint(given: str | None, uri: str, folder: Path) -> Path | None:

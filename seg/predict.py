@@ -126,10 +126,10 @@ def _members(cfg: DictConfig, out: Path) -> list[Member]:
     with runfolder.stderr_to(out / "run.log"):
         from seg import reproduce
         from seg.data.prepared import sha256
-        from seg.infer import manual, settings
-        from seg.infer.manual import Cleanup
+        from seg.infer import settings
         from seg.infer.members import Member, agreed
-        from seg.models import saved
+        from seg.models import manual, saved
+        from seg.models.manual import Cleanup
         from seg.track import find
 
     infer, members, about = OmegaConf.to_object(cfg.infer), [], []

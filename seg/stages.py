@@ -14,19 +14,19 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from seg import describe, evaluate, parts, reproduce, runfolder, summary, train, workers
-from seg.augment.geometry import Flip
 from seg.build import build
 from seg.config import classes, image_size
-from seg.contracts import Augment, Case, Prediction, SegError, Splits
-from seg.data import cache, digest, images, pipeline, prepared
+from seg.contracts import Augment, Case, Prediction, Splits
+from seg.data import cache, digest, pipeline, prepared
 from seg.data import split as splitting
 from seg.figures import plots
 from seg.figures.pictures import Style
-from seg.infer import manual, settings
+from seg.infer import settings
 from seg.infer.cases import masked, probable, saved
 from seg.infer.hardest import Hardest
-from seg.infer.manual import Manual
+from seg.models import manual
 from seg.models import saved as files
+from seg.models.manual import Manual
 
 if TYPE_CHECKING:
     from seg.track.run import MlflowRun
@@ -83,7 +83,7 @@ def run(
     if "describe" in stages:
         results |= _describe(cfg, splits, augment, folder)
     if "train" in stages:
-        known = _manual(cfg, splits.train, augment)
+        known = parts.manual(cfg, splits.train, augment)
         settings.flipping(OmegaConf.to_object(cfg.infer), known)  # as is a flip never learned
         results |= fit(cfg, model, splits, augment, folder, tracker, callbacks)
         plots.curves(folder / "history.csv", results["best/epoch"], folder / "figures")
@@ -150,34 +150,12 @@ def fit(
     return train.fit(model, batches, steps, valid, plan, folder, tracker, callbacks)
 
 
-def _manual(cfg: DictConfig, learned: tuple[Case, ...], augment: Augment | None) -> Manual:
-    """Say of a model that has learned from some cases how it is used, before anything is chosen."""
-    slices = [slice_ for case in learned for slice_ in case.slices]
-    recipe, channels = prepared.made_of(learned)
-    return Manual(
-        image_size(cfg),
-        cfg.dataset.channels,
-        classes(cfg).labels,
-        images.largest(slice_.image for slice_ in slices) if slices else None,
-        stacked=any(len(case.slices) > 1 for case in learned),
-        sequences=channels if "plane" in recipe.get("raw", ()) else 1,
-        raw=recipe.get("raw"),
-        prepare=recipe.get("prepare"),
-        flips=tuple(t.axis for t in getattr(augment, "spatial", ()) if isinstance(t, Flip)),
-    )
-
-
 def _known(cfg: DictConfig, checkpoint: Path, cases: tuple[Case, ...]) -> Manual:
     """Return how a checkpoint is used on cases: by its own manual, but what the config says."""
     known = manual.read(checkpoint)
     if known is None:
         log.warning("checkpoint: says nothing of its use; its threshold is 0.5 unless you say more")
-        known = _manual(cfg, (), None)
-    elif {**known.labels} != {**classes(cfg).labels}:
-        raise SegError(
-            f"dataset.labels must be what the checkpoint has learned, {known.labels or 'null'}. "
-            f"Received: {cfg.dataset.labels or 'null'}"
-        )
+        known = parts.manual(cfg, (), None)
     intensity = (prepared.made_of(cases)[0].get("prepare") or {}).get("intensity")
     learned = (known.prepare or {}).get("intensity")
     if intensity and learned and intensity != learned:

@@ -16,9 +16,9 @@ from scipy.special import expit, softmax
 
 from seg import export
 from seg.contracts import SegError
-from seg.infer import manual
-from seg.infer.manual import Cleanup, Manual
+from seg.models import manual
 from seg.models.deployed import Scale, deployed, in_float32
+from seg.models.manual import Cleanup, Manual
 from seg.models.unet import unet
 
 SIDE = 16

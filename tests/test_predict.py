@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from seg.contracts import SegError
-from seg.infer.manual import Cleanup, Manual, write
+from seg.models.manual import Cleanup, Manual, write
 
 WINDOW = {
     "_target_": "seg.data.recipe.Recipe",

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from seg.contracts import SegError
-from seg.infer import manual
+from seg.models import manual
 
 SIDES = {"train": ("p000", "p001", "p002"), "valid": ("p003",), "test": ("p004", "p005")}
 QUICK = ("dataset=spleen", "augment=on", "trainer.epoch_images=1", "dataset.image_size=32")

@@ -9,8 +9,8 @@ from typing import Any
 import keras
 
 from seg.exported import formats
-from seg.infer.manual import Manual
 from seg.models.deployed import Scale
+from seg.models.manual import Manual
 
 
 def of_format(name: str) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from seg.data.images import FULL_SCALE, fit_image, read_image
 from seg.data.intensity import Window
 from seg.data.recipe import Recipe
 from seg.exported.formats import Run
-from seg.infer.manual import Manual
 from seg.models.deployed import Scale
+from seg.models.manual import Manual
 
 LARGEST = 1e-4
 PICTURES = Scale(black=0, white=255)

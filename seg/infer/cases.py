@@ -18,8 +18,8 @@ from seg.contracts import Case, Classes, Prediction, Slice
 from seg.data.images import FULL_SCALE, read_image, read_mask
 from seg.figures.pictures import Style, overlay, write_png
 from seg.infer.cleanup import cleaned
-from seg.infer.manual import Cleanup
 from seg.infer.probabilities import Views, probabilities
+from seg.models.manual import Cleanup
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ import pandas as pd
 from seg.contracts import Prediction, Slice
 from seg.infer.cases import Probable, chosen_class
 from seg.infer.cleanup import cleaned
-from seg.infer.manual import Cleanup
 from seg.metrics.cases import Confusion, confusion, of_counts
 from seg.metrics.paired import per_patient
+from seg.models.manual import Cleanup
 
 HALF = 0.5
 THRESHOLDS = tuple(n / 20 for n in range(1, 20))

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from seg.contracts import SegError
-from seg.infer.manual import Cleanup
+from seg.models.manual import Cleanup
 
 
 def cleaned(

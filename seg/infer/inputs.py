@@ -17,7 +17,7 @@ from seg.contracts import Scan, SegError
 from seg.data import nifti
 from seg.data.images import SUFFIXES, read_pixels
 from seg.figures.pictures import write_png
-from seg.infer.manual import Manual
+from seg.models.manual import Manual
 
 VOLUMES = (".nii.gz", ".nii")
 

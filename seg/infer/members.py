@@ -21,8 +21,8 @@ from seg.contracts import Scan, SegError
 from seg.data.images import as_image
 from seg.data.intensity import Percentiles
 from seg.data.recipe import Recipe
-from seg.infer.manual import Cleanup, Manual
 from seg.infer.probabilities import Views, probabilities
+from seg.models.manual import Cleanup, Manual
 
 
 @dataclass(frozen=True)

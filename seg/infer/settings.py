@@ -11,8 +11,8 @@ from seg.config import Infer
 from seg.contracts import Case, Classes, Prediction, SegError
 from seg.infer.cases import probable
 from seg.infer.choice import HALF, MIN_SIZES, Choice, Kept, Options, choose
-from seg.infer.manual import Manual
 from seg.infer.probabilities import Views
+from seg.models.manual import Manual
 
 AUTO = "auto"
 

@@ -12,9 +12,9 @@ from seg.data import folder
 from seg.data.images import read_mask
 from seg.figures.panels import CAPTION_PX
 from seg.infer.cases import masked, probable, saved
-from seg.infer.manual import Cleanup
 from seg.infer.probabilities import Views
 from seg.models.check import require_fit
+from seg.models.manual import Cleanup
 
 SIZE = (16, 16)
 BINARY = Classes(127.5)

@@ -10,7 +10,7 @@ from seg.contracts import Case, Slice
 from seg.evaluate import score_cases, summarize
 from seg.infer.cases import Probable, masked
 from seg.infer.choice import MIN_SIZES, THRESHOLDS, Kept, Options, choose
-from seg.infer.manual import Cleanup
+from seg.models.manual import Cleanup
 
 
 def case_of(patient, truths, probabilities, spacing_mm=None):

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from seg.infer.cleanup import cleaned
-from seg.infer.manual import Cleanup
+from seg.models.manual import Cleanup
 
 PLAIN = Cleanup()
 

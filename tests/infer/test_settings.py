@@ -7,8 +7,8 @@ import pytest
 from seg.config import Infer, Tile
 from seg.contracts import SegError
 from seg.infer.choice import Options
-from seg.infer.manual import Cleanup, Manual
 from seg.infer.settings import flipping, options, told, views
+from seg.models.manual import Cleanup, Manual
 
 AUTO = Infer("auto", "auto", "auto", "auto", "auto", Tile.auto, 0.5)
 CHOSEN = Manual(

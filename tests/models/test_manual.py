@@ -1,4 +1,4 @@
-"""Facts about `seg.infer.manual`: it comes back from a model's file, which stays a model."""
+"""Facts about `seg.models.manual`: it comes back from a model's file, which stays a model."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from seg.contracts import SegError
-from seg.infer.manual import MEMBER, Cleanup, Manual, read, write
+from seg.models.manual import MEMBER, Cleanup, Manual, read, write
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_full_disk_leaves_the_model_as_it_was(file):
     before = file.read_bytes()
     code = (
         "import resource, signal, sys; from pathlib import Path\n"
-        "from seg.infer.manual import Manual, write\n"
+        "from seg.models.manual import Manual, write\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before)}, {len(before)}))\n"
         f"write(Manual((8, 8), 1, {{}}, None, False), Path({str(file)!r}))\n"
