@@ -31,7 +31,7 @@ PICTURES, SIDE, BATCH, ROUNDS = 24, 512, 8, 3
 def main() -> None:
     """Print for each way images per second and CPU-seconds per image, medians of the rounds."""
     model = unet((SIDE, SIDE, 1), base_filters=int((sys.argv[1:] or [16])[0]))
-    manual = Manual((SIDE, SIDE), 1, {}, (SIDE, SIDE), stacked=False, measured=False)
+    manual = Manual((SIDE, SIDE), 1, {}, (SIDE, SIDE), stacked=False)
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as home:
         (Path(home) / "in").mkdir()
