@@ -17,7 +17,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from seg import finished, runfolder, which
+from seg import command, finished, runfolder, which
 from seg.contracts import Scores, SegError
 from seg.data.images import read_image, read_label
 from seg.figures import comparison, pictures
@@ -172,24 +172,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     outputs = Path(os.environ.get("SEG_OUTPUTS", "outputs"))
-    try:
+
+    def work() -> str:
         named = which.runs(given.runs, given.uri, given.experiment, outputs)
         runs = finished.read(named, given.score)
         found = compared(runs, given.score)
         out = given.out or runfolder.create(outputs / "compare")
         write(found, runs, out)
         track(found, runs, out, given.uri, outputs)
-    except SegError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("error: interrupted\n")
-        return 130
-    except OSError as error:
-        sys.stderr.write(f"error: {error.filename}: {error.strerror}; check --out and the disk\n")
-        return 1
-    sys.stdout.write(f"{_table(found, sys.stdout.isatty())}\n{out}\n")
-    return 0
+        return f"{_table(found, sys.stdout.isatty())}\n{out}"
+
+    return command.ended(work)
 
 
 def _slices(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from seg import parts, runfolder
+from seg import command, parts, runfolder
 from seg.contracts import SegError
 from seg.data.images import SUFFIXES
 from seg.data.prepared import sha256
@@ -102,22 +102,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    try:
-        out, said = _exported(given, Path(os.environ.get("SEG_OUTPUTS", "outputs")))
-    except SegError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("error: interrupted; nothing is left\n")
-        return 130
-    except OSError as error:
-        sys.stderr.write(f"error: {error.filename}: {error.strerror}; check --out and the disk\n")
-        return 1
-    sys.stdout.write(f"{_summary(said)}\n{out}\n")
-    return 0
+    outputs = Path(os.environ.get("SEG_OUTPUTS", "outputs"))
+    return command.ended(lambda: _exported(given, outputs), "; nothing is left")
 
 
-def _exported(given: argparse.Namespace, outputs: Path) -> tuple[Path, dict[str, Any]]:
+def _exported(given: argparse.Namespace, outputs: Path) -> str:
     """Find the model of a command line, and pictures for it, and export it."""
     formats.require_packages(given.format)
     pictures = _pictures(given.verify) if given.verify else []
@@ -130,7 +119,8 @@ def _exported(given: argparse.Namespace, outputs: Path) -> tuple[Path, dict[str,
         if not pictures:
             log.warning("no test image of the run is here: compared on what is made up only")
         out = given.out or runfolder.create(outputs / "export")
-        return out, export(checkpoint, given.format, out, _some(pictures), given.run)
+        said = export(checkpoint, given.format, out, _some(pictures), given.run)
+        return f"{_summary(said)}\n{out}"
 
 
 def _found(run: str, uri: str, folder: Path) -> Path:

@@ -175,7 +175,7 @@ def _sizes(data: Mapping[str, Mapping]) -> str:
 
 def _mean_and_interval(results: Mapping[str, float], key: str) -> str:
     mean, low, high = (results[f"{key}{end}"] for end in ("", "_ci_low", "_ci_high"))
-    return _with_interval(mean, low, high, digits=2 if key.endswith(COARSE) else 3)
+    return _with_interval(mean, low, high, 2 if key.endswith(COARSE) else 3)
 
 
 def _with_interval(mean: float, low: float, high: float, digits: int = 3) -> str:

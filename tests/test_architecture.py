@@ -42,6 +42,7 @@ LAYERS = {
     "track": 2,
     "jobs": 2,
     "runfolder": 2,
+    "command": 2,
     "workers": 1,
     "config": 1,
     "build": 1,
