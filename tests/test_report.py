@@ -83,7 +83,7 @@ def test_millimetres_and_counts_have_two_decimals():
     rows = [row | {"hd95_mm": 12.345, "lesion_false_positives": 2.0} for row in ROWS]
     shown = {r[0]: r[1] for r in rows_of(report.report([], summarize(rows, "test"), {}, {}))}
     assert shown["hd95_mm"] == "12.35 (12.35 to 12.35)"
-    assert shown["lesion_false_positives"] == "2.0 (2.0 to 2.0)"
+    assert shown["lesion_false_positives"] == "2.00 (2.00 to 2.00)"
 
 
 # Cases of 1, 2, ..., 6 ml, of Dice 0.1, 0.2, ..., 0.6.
