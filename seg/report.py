@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from seg import tables
 from seg.contracts import Scores
 
 MOST_JOBS, LETTERS = 30, 10
-COARSE = ("_mm", "/lesion_false_positives")  # scores in mm and counts, not of 0..1
 SIDES = {"test": "Test", "val": "Validation"}
 
 
@@ -175,11 +175,10 @@ def _sizes(data: Mapping[str, Mapping]) -> str:
 
 def _mean_and_interval(results: Mapping[str, float], key: str) -> str:
     mean, low, high = (results[f"{key}{end}"] for end in ("", "_ci_low", "_ci_high"))
-    return _with_interval(mean, low, high, 2 if key.endswith(COARSE) else 3)
+    return _with_interval(mean, low, high, key)
 
 
-def _with_interval(mean: float, low: float, high: float, digits: int = 3) -> str:
-    if math.isnan(mean):
-        return "undefined"
-    spread = "too few patients" if math.isnan(low) else f"{low:.{digits}f} to {high:.{digits}f}"
-    return f"{mean:.{digits}f} ({spread})"
+def _with_interval(mean: float, low: float, high: float, name: str = "") -> str:
+    known = [None if math.isnan(value) else value for value in (mean, low, high)]
+    told = tables.number(known[0], name)
+    return told if known[0] is None else f"{told} ({tables.interval(*known, name)})"

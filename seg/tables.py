@@ -1,4 +1,4 @@
-"""Tables of what a run has left, in words, for people."""
+"""Numbers and tables of what a run has left, in words, for people."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def strata(rows: Sequence[Row]) -> Table:
         )
         size = f"{float(row['smallest']):.4g} to {float(row['largest']):.4g} {row['unit']}"
         names = [*([row["class"]] if named else []), f"{row['stratum']}, {size}"]
-        numbers = [number(mean), _interval(mean, low, high), number(median), number(sd)]
+        numbers = [number(mean), interval(mean, low, high), number(median), number(sd)]
         cells.append([*names, row["patients"], row["cases"], *numbers])
     return Table([*head, "mean Dice", "95% interval", "median", "sd"], cells, 1 + named)
 
@@ -171,10 +171,11 @@ def label(name: str) -> str:
 def _estimate(summary: Summary, key: str, name: str = "") -> Estimate:
     mean, low, high = (summary[f"{key}{end}"] for end in ("", "_ci_low", "_ci_high"))
     score = key.partition("/")[2]
-    return Estimate(name, number(mean, score), _interval(mean, low, high, score))
+    return Estimate(name, number(mean, score), interval(mean, low, high, score))
 
 
-def _interval(mean: Value, low: Value, high: Value, name: str = "") -> str:
+def interval(mean: Value, low: Value, high: Value, name: str = "") -> str:
+    """Write the interval of a mean, or why there is none."""
     if mean is None:
         return UNDEFINED
     if low is None:

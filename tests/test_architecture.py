@@ -38,7 +38,7 @@ LAYERS = {
     "figures": 2,
     "reproduce": 2,
     "report": 2,
-    "tables": 2,
+    "tables": 1,
     "track": 2,
     "jobs": 2,
     "runfolder": 2,
