@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -37,7 +38,7 @@ def logged(tmp_path_factory):
     return model, found, home
 
 
-def answered(process, url, body):
+def answered(process, url, body, log):
     """Ask until there is an answer, for two minutes at most."""
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310
     for _ in range(600):
@@ -47,9 +48,9 @@ def answered(process, url, body):
         except urllib.error.HTTPError as error:
             pytest.fail(error.read().decode())
         except OSError:
-            assert process.poll() is None, "the server ended"
+            assert process.poll() is None, log.read_text()
             time.sleep(0.2)
-    raise TimeoutError
+    raise TimeoutError(log.read_text())
 
 
 def test_a_served_model_answers_as_keras_does(logged, tmp_path):
@@ -57,18 +58,20 @@ def test_a_served_model_answers_as_keras_does(logged, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     words = ["models", "serve", "-m", f"runs:/{run.info.run_id}/model", "--env-manager", "local"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", *words, "-p", str(port)],
-        cwd=tmp_path,
-        env=os.environ | {"MLFLOW_TRACKING_URI": find.default_uri(home)},
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    activated = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", *words, "-p", str(port)],
+            cwd=tmp_path,
+            env=os.environ | {"MLFLOW_TRACKING_URI": find.default_uri(home), "PATH": activated},
+            start_new_session=True,
+            stdout=log,
+            stderr=log,
+        )
     images = np.random.default_rng(0).random((2, 32, 32, 1), dtype=np.float32)
     try:
         body = json.dumps({"inputs": images.tolist()}).encode()
-        said = answered(process, f"http://127.0.0.1:{port}/invocations", body)
+        said = answered(process, f"http://127.0.0.1:{port}/invocations", body, tmp_path / "log")
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
