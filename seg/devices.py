@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
+from tensorflow.python.ops import gen_math_ops
 
 from seg import workers
 from seg.contracts import SegError
@@ -75,6 +77,18 @@ def set_numerics(precision: str, deterministic: bool) -> None:
     keras.mixed_precision.set_dtype_policy(precision)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
+        _add_in_order()
+
+
+def _add_in_order() -> None:
+    """Have three tensors and more added in their order, which op determinism overlooks.
+
+    TensorFlow's AddN begins with an operand whose buffer is free by then (aggregate_ops.cc): its
+    sum depends on what else the machine does. Gradient tapes make one wherever a tensor is used
+    three times, as in batch normalization; the arithmetic optimizer turns a + b + c into one.
+    """
+    gen_math_ops.add_n = lambda inputs, name=None: functools.reduce(tf.add, inputs)
+    tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
 
 
 def describe(strategy: workers.Strategy) -> str:

@@ -1,5 +1,7 @@
 """Where a model lives, and what is refused."""
 
+import time
+
 import keras
 import pytest
 import tensorflow as tf
@@ -40,3 +42,49 @@ def test_precision_is_that_of_the_layers_to_come():
     finally:
         devices.set_numerics("float32", deterministic=False)
     assert keras.layers.Dense(1).compute_dtype == "float32"
+
+
+def held(tensor):
+    """Read a tensor slowly, so that its buffer is not free for another's result."""
+
+    def slowly(values):
+        time.sleep(0.1)
+        return values
+
+    return tf.numpy_function(slowly, [tensor], tf.float32)
+
+
+@tf.function
+def added(minus, slow):
+    """Add three terms, of which the slow ones are read meanwhile."""
+    terms = [-minus[i] for i in range(3)]
+    return terms[0] + terms[1] + terms[2], [held(terms[i]) for i in slow]
+
+
+@tf.function
+def accumulated(minus, slow):
+    """Differentiate by a tensor that is used three times, with these terms as gradients."""
+    read = []
+
+    def used(x, i):
+        def gradient(_):
+            term = -minus[i]
+            read.extend([held(term)] if i in slow else [])
+            return term
+
+        return tf.custom_gradient(lambda x: (tf.identity(x), gradient))(x)
+
+    x = tf.zeros(1)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = used(x, 0) + used(x, 1) + used(x, 2)
+    return tape.gradient(y, x), read
+
+
+@pytest.mark.parametrize("total", [added, accumulated])
+def test_three_terms_are_added_in_one_order_whatever_else_is_computed(total):
+    """In float32, each two of these added first give another sum."""
+    devices.set_numerics("float32", deterministic=True)
+    minus = -tf.constant([[3.8], [4.6], [-9.9]])
+    sums = {total(minus, slow)[0].numpy().item() for slow in [(), (0, 1), (0, 2), (1, 2)]}
+    assert len(sums) == 1
