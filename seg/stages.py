@@ -137,6 +137,8 @@ def fit(
             metrics=list(build("metrics", cfg.metrics).values()),
             jit_compile=plan.jit_compile,
         )
+        # Or Keras would make its variables while it traces the first step, and trace that twice.
+        model.optimizer.build(model.trainable_variables)
     learned = splitting.thinned(splits.train, data.empty_ratio, cfg.seed)
     slices, valid = cache.load(learned, *how), cache.load(splits.valid, *how)
     share = workers.share(model.distribute_strategy)

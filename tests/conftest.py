@@ -65,8 +65,25 @@ def cohort(tmp_path_factory):
     return next(root.iterdir())
 
 
+@pytest.fixture(scope="session")
+def new_store(tmp_path_factory):
+    """A file as MLflow makes it at its first run, which takes a second or two."""
+    from seg.track import find
+
+    root = tmp_path_factory.mktemp("store")
+    find.client(find.default_uri(root))
+    return root / "mlflow.db"
+
+
 @pytest.fixture
-def experiment(tmp_path):
+def outputs(tmp_path, new_store):
+    """Folder of a test's runs, with a store that holds none."""
+    (tmp_path / "outputs").mkdir()
+    return Path(shutil.copy(new_store, tmp_path / "outputs")).parent
+
+
+@pytest.fixture
+def experiment(tmp_path, outputs):
     """Run a tiny experiment in this process: overrides in, (objective, run folder) out."""
     from hydra import compose, initialize_config_dir
 
@@ -74,7 +91,7 @@ def experiment(tmp_path):
     from seg.run import new_folder, run
 
     def start(*overrides):
-        paths = (f"paths.outputs={tmp_path}/outputs", f"paths.data={tmp_path}/data")
+        paths = (f"paths.outputs={outputs}", f"paths.data={tmp_path}/data")
         with initialize_config_dir(conf_dir(), version_base="1.3"):
             phantom = not any(override.startswith("dataset=") for override in overrides)
             tiny = TINY if phantom else SMALL
@@ -86,8 +103,8 @@ def experiment(tmp_path):
 
 
 @pytest.fixture
-def command(tmp_path):
-    """Run `python -m seg.run`, or another module, in an empty working folder, as a user would."""
+def command(tmp_path, outputs):
+    """Run `python -m seg.run`, or another module, in a working folder that holds no run yet."""
 
     def start(*words, module="run", **environment):
         return subprocess.run(

@@ -106,6 +106,17 @@ def test_what_was_chosen_on_validation_is_how_test_patients_are_masked(experimen
     assert json.loads((plain / "summary.json").read_text())["infer/threshold"] == 0.95
 
 
+def test_the_step_of_training_is_traced_once(experiment, monkeypatch):
+    """Keras traces it again where it makes variables meanwhile: seconds of any model."""
+    traced = []
+    step = keras.Model.train_step
+    monkeypatch.setattr(
+        keras.Model, "train_step", lambda *given: traced.append(given) or step(*given)
+    )
+    experiment("stages=[train]")
+    assert len(traced) == 1
+
+
 def test_without_validation_nothing_is_chosen_and_what_is_given_counts(experiment):
     words = ("dataset.fractions=[0.7,0,0.3]", "trainer.monitor=train/loss", "infer.threshold=0.3")
     _, folder = experiment("stages=[train]", *words, "infer.min_size=77")
