@@ -221,10 +221,12 @@ def _test(
     tracker.table(evaluate.write_table(rows, folder / "cases.json"))
     evaluate.strata(rows).to_csv(folder / "strata.csv", index=False)
     summary = evaluate.summarize(rows, "test")
-    interval = (summary["test/dice_ci_low"], summary["test/dice_ci_high"])
+    low, high = interval = (summary["test/dice_ci_low"], summary["test/dice_ci_high"])
     log.info(
-        "test: Dice %.4f (95%% interval %.4f to %.4f) over %d patients",
-        *(summary["test/dice"], *interval, summary["test/patients"]),
+        "test: Dice %.4f (%s) over %d patients",
+        summary["test/dice"],
+        "too few for an interval" if math.isnan(low) else f"95% interval {low:.4f} to {high:.4f}",
+        summary["test/patients"],
     )
     for name in classes(cfg).names:
         log.info("test: Dice of %s %.4f", name, summary[f"test/dice_{name}"])

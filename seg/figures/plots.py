@@ -18,12 +18,14 @@ def curves(history_csv: Path, best_epoch: int, folder: Path) -> None:
     """Plot each curve of history.csv for training and any validation, one file a curve."""
     history = pd.read_csv(history_csv)
     names = [c.removeprefix("train/") for c in history if c.startswith("train/")]
+    marker = "o" if len(history) == 1 else ""  # a line needs two epochs
     for name in names:
         figure = Figure(figsize=(6, 4))
         axes = figure.subplots()
         for side, style in (("train", "--"), ("val", "-")):
             if f"{side}/{name}" in history:
-                axes.plot(history["epoch"], history[f"{side}/{name}"], style, label=side)
+                values = history[f"{side}/{name}"]
+                axes.plot(history["epoch"], values, style, marker=marker, label=side)
         axes.axvline(best_epoch, color="grey", linewidth=0.8, label=f"best epoch {best_epoch}")
         axes.set(xlabel="epoch", ylabel=name)
         axes.xaxis.get_major_locator().set_params(integer=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TypeVar
@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
-from seg.contracts import Prediction, Slice
+from seg.contracts import Case, Prediction, Slice
 from seg.infer.cases import Probable, chosen_class
 from seg.infer.cleanup import cleaned
 from seg.metrics.cases import Confusion, confusion, of_counts
@@ -29,6 +29,7 @@ MIN_SIZES = (0.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 
 T = TypeVar("T", bound=Hashable)
 Packed = tuple[Slice, tuple[int, ...], bytes]
+Masks = Sequence[np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -124,50 +125,46 @@ class Kept:
     def predictions(self, threshold: float, cleanup: Cleanup) -> Iterator[Prediction]:
         """Return the masks of a threshold, cleaned."""
         for case, members in self.cases:
-            pairs = [_unpacked(member) for member in members]
-            masks = [self._mask(found_HW, threshold) for _, found_HW in pairs]
-            masks = cleaned(masks, cleanup, case.spacing_mm)
-            for (slice_, *_), (truth_HW, _), mask_HW in zip(members, pairs, masks, strict=True):
-                truth_HW = truth_HW if self.several else truth_HW > 0
-                yield Prediction(case, slice_, truth_HW, mask_HW)
+            truths, found = _unpacked(members)
+            masks = cleaned(self._masks(found, threshold), cleanup, case.spacing_mm)
+            for (slice_, *_), truth_HW, mask_HW in zip(members, truths, masks, strict=True):
+                yield Prediction(case, slice_, truth_HW if self.several else truth_HW > 0, mask_HW)
 
     def plain(self) -> float:
         """Return the mean Dice where it is defined, by a threshold of 0.5 without cleanup."""
-        rows = []
-        for case, packed in self.cases:
-            members = [_unpacked(member) for member in packed]
-            pairs = [(truth, self._mask(found, HALF)) for truth, found in members]
-            rows += [(case.patient, dice) for dice in self._dice(pairs)]
-        return _mean(rows)
+        return self._values(lambda _, found: [(HALF, self._masks(found, HALF))], math.nan)[HALF]
 
     def by_threshold(self) -> dict[float, float]:
         """Return the value of each threshold, without cleanup."""
-        rows = defaultdict(list)
-        for case, packed in self.cases:
-            members = [_unpacked(member) for member in packed]
-            for threshold in self.thresholds:
-                pairs = [(truth, self._mask(found, threshold)) for truth, found in members]
-                rows[threshold] += [(case.patient, dice) for dice in self._dice(pairs, 1.0)]
-        return {threshold: _mean(rows[threshold]) for threshold in self.thresholds}
+        return self._values(lambda _, found: ((t, self._masks(found, t)) for t in self.thresholds))
 
     def by_cleanup(self, threshold: float, cleanups: Sequence[Cleanup]) -> dict[Cleanup, float]:
         """Return the value of each way to clean the masks of a threshold."""
+
+        def options(case: Case, found: Masks) -> Iterator[tuple[Cleanup, Masks]]:
+            masks = self._masks(found, threshold)
+            yield from ((each, cleaned(masks, each, case.spacing_mm)) for each in cleanups)
+
+        return self._values(options)
+
+    def _values(
+        self, options: Callable[[Case, Masks], Iterable[tuple[T, Masks]]], empty: float = 1.0
+    ) -> dict[T, float]:
+        """Return the mean over patients of their Dice by each option; `empty` is that of 0 / 0."""
         rows = defaultdict(list)
-        for case, packed in self.cases:
-            members = [_unpacked(member) for member in packed]
-            masks = [self._mask(found, threshold) for _, found in members]
-            for cleanup in cleanups:
-                found = cleaned(masks, cleanup, case.spacing_mm)
-                pairs = [(truth, mask) for (truth, _), mask in zip(members, found, strict=True)]
-                rows[cleanup] += [(case.patient, dice) for dice in self._dice(pairs, 1.0)]
-        return {cleanup: _mean(rows[cleanup]) for cleanup in cleanups}
+        for case, members in self.cases:
+            truths, found = _unpacked(members)
+            for option, masks in options(case, found):
+                dices = self._dice(zip(truths, masks, strict=True), empty)
+                rows[option] += [(case.patient, dice) for dice in dices]
+        return {option: _mean(of_option) for option, of_option in rows.items()}
 
-    def _mask(self, found_HW: np.ndarray, threshold: float) -> np.ndarray:
-        return found_HW if self.several else found_HW > self.thresholds.index(threshold)
+    def _masks(self, found: Masks, threshold: float) -> Masks:
+        if self.several:
+            return found
+        return [found_HW > self.thresholds.index(threshold) for found_HW in found]
 
-    def _dice(
-        self, pairs: Iterable[tuple[np.ndarray, np.ndarray]], empty: float = math.nan
-    ) -> list[float]:
+    def _dice(self, pairs: Iterable[tuple[np.ndarray, np.ndarray]], empty: float) -> list[float]:
         """Return the Dice of a case, of its truths and masks, for each class; `empty` of 0 / 0."""
         counts = [Confusion()] * self.n_classes
         for truth_HW, mask_HW in pairs:
@@ -177,10 +174,13 @@ class Kept:
         return [empty if math.isnan(dice) else dice for dice in found]
 
 
-def _unpacked(member: Packed) -> np.ndarray:
-    """Return truth and levels, or classes."""
-    _, shape, packed = member
-    return np.frombuffer(zlib.decompress(packed), np.uint8).reshape(shape)
+def _unpacked(members: Iterable[Packed]) -> tuple[Masks, Masks]:
+    """Return the truths of slices, and their levels or classes."""
+    pairs = [
+        np.frombuffer(zlib.decompress(packed), np.uint8).reshape(shape)
+        for _, shape, packed in members
+    ]
+    return [truth_HW for truth_HW, _ in pairs], [found_HW for _, found_HW in pairs]
 
 
 def _mean(rows: Sequence[tuple[str, float]]) -> float:
