@@ -98,11 +98,13 @@ def _require_labels(cfg: DictConfig, checkpoint: Path) -> None:
 
 def splits(cfg: DictConfig, stages: list[str], checkpoint: Path | None) -> Splits:
     """Read and verify the cases and divide them, in sight of what a checkpoint has learned."""
-    from seg.data import split
+    from seg.data import check, split
 
     data, leakage = cfg.dataset, cfg.dataset.leakage.name
     how = (data.fractions, data.split_seed, leakage, data.fold, data.folds)
-    drawn = split.by_patient(_measured(_cases(cfg), data.spacing_mm), *how)
+    cases = _measured(_cases(cfg), data.spacing_mm)
+    check.warn_of_gaps([case for case in cases if case.spacing_mm or data.lesions])
+    drawn = split.by_patient(cases, *how)
     split.require(drawn, stages, cfg.trainer.monitor)
     if checkpoint and (known := checkpoint.parent / "splits.json").exists():
         trained_on = json.loads(known.read_text())

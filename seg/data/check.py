@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -74,6 +75,31 @@ def verified(
         for case in cases
     ]
     return [case for case in counted if case.slices]
+
+
+def warn_of_gaps(cases: Sequence[Case]) -> None:
+    """Warn of cases whose slices are numbered, by the last number of their names, with a gap.
+
+    Slices that are left out evenly, as every second, make none.
+    """
+    gaps = [gap for gap in map(_gap, cases) if gap]
+    if gaps:
+        log.warning(
+            "%d of %d cases lack slices, the first between %s and %s: these count as neighbours, "
+            "so that distances and lesions across the gap are wrong",
+            *(len(gaps), len(cases), *gaps[0]),
+        )
+
+
+def _gap(case: Case) -> tuple[str, str] | None:
+    """Return the names of the two slices around the first gap."""
+    names = [slice_.id for slice_ in case.slices]
+    numbers = [int(found[-1]) for name in names if (found := re.findall(r"\d+", name))]
+    steps = np.diff(numbers)
+    if len(numbers) < len(names) or len(steps) < 2 or steps.min() < 1:
+        return None
+    wide = np.flatnonzero(steps > steps.min())
+    return (names[wide[0]], names[wide[0] + 1]) if len(wide) else None
 
 
 def _report(problems: list[str], n_good: int, on_bad: str) -> None:

@@ -3,6 +3,7 @@
 import logging
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from seg.contracts import Case, Classes, SegError, Slice
 from seg.data import folder
-from seg.data.check import verified
+from seg.data.check import verified, warn_of_gaps
 
 
 @pytest.fixture
@@ -280,3 +281,38 @@ def test_a_label_that_no_mask_holds_is_reported(case_of, caplog):
 def test_masks_of_nothing_but_background_are_refused_with_labels_too(case_of):
     with pytest.raises(SegError, match="every mask is black"):
         verified([case_of((grey(4, 4), labels()))], 1, LABELLED)
+
+
+def numbered(*names):
+    slices = tuple(Slice(name, Path(name), Path(name)) for name in names)
+    return Case("a", slices, spacing_mm=(1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("names", "around"),
+    [
+        (("a_1", "a_2", "a_4", "a_8"), ("a_2", "a_4")),
+        (("1_s010", "1_s015", "1_s030"), ("1_s015", "1_s030")),
+    ],
+)
+def test_slices_that_are_missing_between_others_are_reported(names, around, caplog):
+    warn_of_gaps([numbered("b_1", "b_2", "b_3"), numbered(*names)])
+    between = f"1 of 2 cases lack slices, the first between {around[0]} and {around[1]}: "
+    assert between in caplog.text
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("a_1",),
+        ("a_1", "a_7"),
+        ("a_9", "a_10", "a_11"),
+        ("a_2", "a_4", "a_6"),
+        ("top", "middle_1", "low_5"),
+        ("1_left", "1_right", "2_left"),
+        ("a_3", "a_1", "a_2"),
+    ],
+)
+def test_slices_whose_numbers_say_nothing_of_a_gap_are_not_remarked_on(names, caplog):
+    warn_of_gaps([numbered(*names)])
+    assert not caplog.text
