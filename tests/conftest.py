@@ -31,12 +31,22 @@ SMALL = (
     "trainer.epoch_images=1",
 )
 TINY = FEW + SMALL
-LONG = ("test_readme.py", "test_run.py", "test_whole_run.py", "test_datasets.py", "test_workers.py")
+LONG = (
+    "test_run.py",
+    "test_readme.py",
+    "test_every_model.py",
+    "test_sweep.py",
+    "test_datasets.py",
+    "test_workers.py",
+    "test_whole_run.py",
+    "test_stages.py",
+)
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with the files that start processes for minutes: no worker is left alone with them."""
-    items.sort(key=lambda item: item.path.name not in LONG)
+    """Begin with the files that take minutes, longest first: no worker is left alone with them."""
+    names = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: names.get(item.path.name, len(LONG)))
 
 
 @pytest.fixture(autouse=True)

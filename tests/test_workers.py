@@ -76,7 +76,7 @@ def test_two_workers_give_the_loss_curve_of_one_process(
     assert losses[0] == losses[1]
     alone = tmp_path / command(*words).stdout.splitlines()[-1]
     curves = [pd.read_csv(run / "history.csv")[CURVES].to_numpy() for run in (alone, together)]
-    np.testing.assert_allclose(*curves, rtol=1e-5)
+    np.testing.assert_allclose(*curves, rtol=1e-4)  # 3e-2 where batches are normalized apart
 
 
 def test_a_worker_that_dies_ends_the_others_in_a_sentence(started, tmp_path, tiny):
