@@ -22,7 +22,7 @@ WIDTH_PX = 768
 def main(run: Path, described: Path, docs: Path) -> None:
     """Write docs/phantom.png, docs/contact_sheet.jpg and docs/augmented.png."""
     cv2.imwrite(str(docs / "phantom.png"), results(run))
-    cv2.imwrite(str(docs / "contact_sheet.jpg"), _wide(first_of_each(run), 900))
+    cv2.imwrite(str(docs / "contact_sheet.jpg"), _wide(extremes(run), 900))
     samples = cv2.imread(str(described / "describe" / "samples_augmented.png"))
     cv2.imwrite(str(docs / "augmented.png"), _wide(samples[: samples.shape[0] // 3], 1200))
 
@@ -40,14 +40,15 @@ def results(run: Path) -> np.ndarray:
     return np.vstack([_wide(np.hstack(overlays)), _wide(np.hstack(plots))])
 
 
-def first_of_each(run: Path) -> np.ndarray:
-    """Cut the legend, and of the best, median and worst cases the first, out of a whole sheet."""
+def extremes(run: Path) -> np.ndarray:
+    """Cut the legend, the best case, a median and the worst one out of a whole sheet."""
     sheet = cv2.imread(str(run / "figures" / "contact_sheet.png"))
     title_px, row_px = 2 * LINE_PX, PANEL_PX + GAP_PX
     parts, y = [sheet[:LINE_PX]], LINE_PX
-    for cases in (3, 2, 3):
-        parts.append(sheet[y : y + title_px + row_px])
-        y += title_px + cases * row_px
+    for cases, shown in ((3, 0), (2, 0), (3, 2)):
+        rows_y = y + title_px
+        parts += [sheet[y:rows_y], sheet[rows_y + shown * row_px :][:row_px]]
+        y = rows_y + cases * row_px
     return np.vstack([*parts, sheet[-GAP_PX:]])
 
 
