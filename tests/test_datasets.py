@@ -52,7 +52,8 @@ def mni(tmp_path, volumes):
     return tmp_path / "ms"
 
 
-def test_two_patients_train_and_the_third_is_tested(mni, experiment):
+def test_two_patients_train_and_the_third_is_tested(mni, experiment, caplog):
+    caplog.set_level("INFO")
     objective, folder = experiment(
         "dataset=ms_mni",
         f"dataset.source={mni}",
@@ -67,6 +68,8 @@ def test_two_patients_train_and_the_third_is_tested(mni, experiment):
     summary = json.loads((folder / "summary.json").read_text())
     assert np.isnan(objective)
     assert 0 <= summary["test/dice"] <= 1
+    said = f"test: Dice {summary['test/dice']:.4f} (too few for an interval) over 1 patients"
+    assert said in caplog.text
     history = pd.read_csv(folder / "history.csv")
     assert summary["best/epoch"] == history.epoch[history["train/loss"].idxmin()]
     assert (folder / "figures/loss.png").exists()

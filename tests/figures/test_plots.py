@@ -66,10 +66,12 @@ def test_a_curve_with_gaps_is_still_drawn(changes, tmp_path):
 
 
 def test_a_history_of_one_epoch_is_drawn(tmp_path):
-    path = history(tmp_path / "history.csv")
-    pd.read_csv(path).head(1).to_csv(path, index=False)
-    curves(path, 1, tmp_path)
-    drawn(tmp_path / "loss.png")
+    """The axes are those of both values, whichever side has which."""
+    for train, val in ((0.9, 0.8), (0.8, 0.9)):
+        path = history(tmp_path / "h.csv", **{"train/loss": [train] * 3, "val/loss": [val] * 3})
+        pd.read_csv(path).head(1).to_csv(path, index=False)
+        curves(path, 1, tmp_path / str(train))
+    assert differ(drawn(tmp_path / "0.9" / "loss.png"), drawn(tmp_path / "0.8" / "loss.png"))
 
 
 def rows(*values):
