@@ -1,5 +1,6 @@
 """The bookkeeping of a sweep, with a real store; and a sweep of real processes that is killed."""
 
+import contextlib
 import math
 import os
 import re
@@ -342,7 +343,11 @@ def test_what_would_make_a_resumed_sweep_another_is_refused(words, said, planned
 
 @pytest.fixture
 def killed(tmp_path):
-    """Begin a sweep in outputs/sweeps/s, and kill -9 it once so many jobs have ended."""
+    """Begin a sweep in outputs/sweeps/s, and kill -9 it once so many jobs have ended.
+
+    What joblib's launcher has started lives on, idle; it goes with the test.
+    """
+    begun = []
 
     def kill(words, ended):
         process = subprocess.Popen(
@@ -350,7 +355,9 @@ def killed(tmp_path):
             cwd=tmp_path,
             env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
             stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
+        begun.append(process.pid)
         at = tmp_path / "outputs/sweeps/s"
         while sum(one.ended for one in record.records(at)) < ended:
             assert process.poll() is None
@@ -359,7 +366,10 @@ def killed(tmp_path):
         process.wait()
         return at
 
-    return kill
+    yield kill
+    for session in begun:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(session, signal.SIGKILL)
 
 
 def test_a_killed_sweep_of_processes_ends_as_if_it_had_not_been_killed(
