@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 from tensorflow.python.ops import gen_math_ops
+from tensorflow.python.ops.gen_math_ops import add_n
 
 from seg import workers
 from seg.contracts import SegError
@@ -87,8 +88,14 @@ def _add_in_order() -> None:
     sum depends on what else the machine does. Gradient tapes make one wherever a tensor is used
     three times, as in batch normalization; the arithmetic optimizer turns a + b + c into one.
     """
-    gen_math_ops.add_n = lambda inputs, name=None: functools.reduce(tf.add, inputs)
+    gen_math_ops.add_n = _sum
     tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
+
+
+def _sum(tensors: Sequence[tf.Tensor], name: str | None = None) -> tf.Tensor:
+    """Add tensors in their order; the lists of tensors that a loop keeps as TensorFlow does."""
+    is_number = tensors[0].dtype != tf.variant
+    return functools.reduce(tf.add, tensors) if is_number else add_n(tensors, name)
 
 
 def describe(strategy: workers.Strategy) -> str:

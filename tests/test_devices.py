@@ -3,6 +3,7 @@
 import time
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -88,3 +89,19 @@ def test_three_terms_are_added_in_one_order_whatever_else_is_computed(total):
     minus = -tf.constant([[3.8], [4.6], [-9.9]])
     sums = {total(minus, slow)[0].numpy().item() for slow in [(), (0, 1), (0, 2), (1, 2)]}
     assert len(sums) == 1
+
+
+def test_a_loop_learns_what_its_steps_written_one_by_one_learn():
+    """A loop keeps lists of tensors, which are added too where gradients meet."""
+    devices.set_numerics("float32", deterministic=True)
+    rng = np.random.default_rng(0)
+    x, y = rng.random((4, 5, 2), dtype="float32"), rng.random((4, 3), dtype="float32")
+    learned = []
+    for unroll in (False, True):
+        layer = keras.layers.SimpleRNN(3, unroll=unroll)
+        model = keras.Sequential([keras.Input((5, 2)), keras.layers.Dense(2), layer])
+        model.set_weights([np.full(w.shape, 0.1, "float32") for w in model.get_weights()])
+        model.compile(keras.optimizers.SGD(1.0), "mse")
+        model.train_on_batch(x, y)
+        learned.append(np.concatenate([w.ravel() for w in model.get_weights()]))
+    np.testing.assert_allclose(*learned, rtol=1e-5)
