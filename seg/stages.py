@@ -13,7 +13,7 @@ import keras
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
-from seg import describe, evaluate, parts, reproduce, runfolder, summary, train, workers
+from seg import describe, evaluate, parts, reproduce, runfolder, summary, tables, train, workers
 from seg.build import build
 from seg.config import classes, image_size
 from seg.contracts import Augment, Case, Prediction, Splits
@@ -221,12 +221,10 @@ def _test(
     tracker.table(evaluate.write_table(rows, folder / "cases.json"))
     evaluate.strata(rows).to_csv(folder / "strata.csv", index=False)
     summary = evaluate.summarize(rows, "test")
-    low, high = interval = (summary["test/dice_ci_low"], summary["test/dice_ci_high"])
+    interval = (summary["test/dice_ci_low"], summary["test/dice_ci_high"])
     log.info(
         "test: Dice %.4f (%s) over %d patients",
-        summary["test/dice"],
-        "too few for an interval" if math.isnan(low) else f"95% interval {low:.4f} to {high:.4f}",
-        summary["test/patients"],
+        *(summary["test/dice"], tables.spread(*interval, digits=4), summary["test/patients"]),
     )
     for name in classes(cfg).names:
         log.info("test: Dice of %s %.4f", name, summary[f"test/dice_{name}"])

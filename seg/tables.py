@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -181,6 +182,19 @@ def interval(mean: Value, low: Value, high: Value, name: str = "") -> str:
     if low is None:
         return "too few patients"
     return f"{number(low, name)} to {number(high, name)}"
+
+
+def spread(low: float, high: float, digits: int = 3) -> str:
+    """Say in a sentence which 95% interval there is; NaN: none.
+
+    >>> spread(0.25, 0.5)
+    '95% interval 0.250 to 0.500'
+    >>> spread(math.nan, math.nan)
+    'too few for an interval'
+    """
+    if math.isnan(low):
+        return "too few for an interval"
+    return f"95% interval {low:.{digits}f} to {high:.{digits}f}"
 
 
 def _cell(name: str, text: str) -> str:

@@ -9,6 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from seg import tables
+
 MOST_CASES = 60
 SIDE_COLOURS = {"train": "#4c78a8", "valid": "#f58518", "test": "#54a24b"}
 MOST_NAMES, BINS = 40, 64
@@ -52,9 +54,7 @@ def case_scores(rows: list[dict], score: str, mean: float, interval: tuple, path
     axes.axvline(mean, color="black", linewidth=1)
     if not np.isnan(interval).any():
         axes.axvspan(*interval, color="black", alpha=0.12, linewidth=0)
-    low, high = interval
-    spread = "too few for an interval" if np.isnan(low) else f"95% interval {low:.3f} to {high:.3f}"
-    title = f"{score} per {unit}: mean {mean:.3f}, {spread}"
+    title = f"{score} per {unit}: mean {mean:.3f}, {tables.spread(*interval)}"
     axes.set(xlim=(0, 1), xlabel=score, ylabel=unit, title=title)
     axes.title.set_fontsize(9)
     axes.tick_params(axis="y", labelsize=7)
